@@ -1,0 +1,68 @@
+"""Every setting of a run, as frozen dataclasses: what the command line fills in and a result file remembers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """Where documents come from. format "auto" looks at the content; the rest only where the format has a choice."""
+
+    format: str = "auto"
+    column: str | None = None  # CSV, TSV, Parquet: the text column, by name or 1-based number
+    id_column: str | None = None
+    field: str = "text"  # JSON lines: the text field, dots go inwards ("body.text")
+    id_field: str | None = None
+    vocabulary: str | None = None  # counts: a file with one term a line, when it is not beside the data
+    max_ratio: int = 1000  # a compressed stream may grow this many times ...
+    max_bytes: int = 1 << 40  # ... and never beyond this
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenConfig:
+    """How text becomes words. Lengths are in characters (code points)."""
+
+    min_length: int = 2
+    max_length: int = 40
+    numbers: Literal["keep", "drop", "replace"] = "drop"  # words of digits alone; "replace" makes them all "#"
+    lowercase: bool = True
+    ngrams: int = 1  # 2 or 3: join frequent phrases ("new_york") by normalised PMI
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyConfig:
+    """Which words are kept. Document frequencies below 1 are fractions of the documents, others are counts."""
+
+    stop_words: str = "auto"  # "auto" (recognise the language), a language code, a file, or "none"
+    min_df: float | None = None  # None: 5, less for fewer than 1,000 documents
+    max_df: float = 0.3
+    max_size: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestConfig:
+    """From a source to a corpus."""
+
+    source: SourceConfig = SourceConfig()
+    tokens: TokenConfig = TokenConfig()
+    vocabulary: VocabularyConfig = VocabularyConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class TopicsConfig:
+    """How topics are found (DESIGN: spectral LDA, then a variational polish)."""
+
+    n_topics: int | None = None  # None: choose
+    alpha0: float = 0.1  # sum of the Dirichlet parameters that the moments assume
+    m3: Literal["auto", "implicit", "dense"] = "auto"
+    polish: int | Literal["auto"] = 5
+    held_out: float = 0.1  # share of the documents kept out of the fit, at most `max_held_out`
+    max_held_out: int = 5000
+    seed: int = 0
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON values, for a result file."""
+    return dataclasses.asdict(config)
