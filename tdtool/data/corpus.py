@@ -1,0 +1,154 @@
+"""A corpus: sparse word counts in partitions, in memory or memory-mapped from its file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.data.ledger import Ledger
+from tdtool.store import hdf5
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array, csr_matrix
+
+#: What a step returns to be summed over the partitions, and what it leaves behind for one partition (see engine.py).
+Partials = tuple[NDArray[Any], ...]
+State = dict[str, NDArray[Any]]
+#: `map_reduce(step, *parameters, about=...) -> sums`: how moments and models reach the data, whatever the engine.
+MapReduce = Callable[..., Partials]
+
+#: Entries of a partition: small corpora still spread over the cores, large ones keep few partial results in flight.
+_SMALLEST, _USUAL, _LARGEST = 1 << 13, 1 << 18, 1 << 22
+
+
+def partition_starts(indptr: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where partitions begin, from the stored entries alone (never from the number of workers).
+
+    indptr : (D + 1,) int64 -> (P + 1,) int64, the first document of each partition and at last D.
+    """
+    n_documents, n_entries = indptr.size - 1, int(indptr[-1])
+    size = max(min(n_entries // 8, _USUAL), n_entries // 64)
+    size = min(max(size, _SMALLEST), _LARGEST)
+    cuts = np.searchsorted(indptr[:-1], np.arange(0, n_entries, size), side="left")
+    return np.unique(np.concatenate([cuts[cuts < n_documents], [0, n_documents]])).astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """One partition: D_p documents from document `start` on.
+
+    indptr : (D_p + 1,) int64 from 0; indices : (nnz,) int32; counts : (nnz,) int32 or float32.
+    """
+
+    index: int
+    start: int
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    counts: NDArray[Any]
+
+    @property
+    def n_documents(self) -> int:
+        """D_p, the documents of this partition."""
+        return self.indptr.size - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """D documents over V words. Its entries may live on disk; everything else is small.
+
+    indptr : (D + 1,) int64; indices, counts : (nnz,), memory-mapped when the corpus was opened from a file;
+    starts : (P + 1,) int64, first document of each partition.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    counts: NDArray[Any]
+    starts: NDArray[np.int64]
+    vocabulary: list[str]
+    document_ids: list[str]
+    ledger: Ledger
+    attributes: dict[str, Any]
+    path: Path | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Corpus:
+        """Open a corpus file; its entries stay on disk."""
+        path = Path(path)
+        with hdf5.open(path) as reader:
+            reader.require("tdtool.corpus")
+            indptr = reader.get("counts/indptr")
+            return cls(
+                indptr=indptr,
+                indices=hdf5.memory_map(path, "counts/indices"),
+                counts=hdf5.memory_map(path, "counts/data"),
+                starts=reader.get("partitions/start"),
+                vocabulary=reader.get("vocabulary/term"),
+                document_ids=reader.get("documents/id"),
+                ledger=Ledger.from_dict(reader.attributes["ledger"]),
+                attributes=reader.attributes,
+                path=path,
+            )
+
+    @classmethod
+    def from_csr(
+        cls,
+        document_term: csr_array | csr_matrix,
+        vocabulary: list[str] | None = None,
+        document_ids: list[str] | None = None,
+    ) -> Corpus:
+        """A corpus in memory from a (D, V) sparse matrix of non-negative numbers."""
+        matrix = document_term.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        n_documents, n_terms = matrix.shape
+        indptr = matrix.indptr.astype(np.int64)
+        whole = np.issubdtype(matrix.dtype, np.integer)
+        return cls(
+            indptr=indptr,
+            indices=matrix.indices.astype(np.int32),
+            counts=matrix.data.astype(np.int32 if whole else np.float32),
+            starts=partition_starts(indptr),
+            vocabulary=vocabulary or [f"term{i}" for i in range(n_terms)],
+            document_ids=document_ids or [str(d) for d in range(n_documents)],
+            ledger=Ledger(n_documents, n_documents),
+            attributes={},
+        )
+
+    @property
+    def n_documents(self) -> int:
+        """D."""
+        return self.indptr.size - 1
+
+    @property
+    def n_terms(self) -> int:
+        """V."""
+        return len(self.vocabulary)
+
+    @property
+    def n_entries(self) -> int:
+        """Stored counts."""
+        return int(self.indptr[-1])
+
+    @property
+    def n_partitions(self) -> int:
+        """P."""
+        return self.starts.size - 1
+
+    def rows(self, index: int) -> Rows:
+        """Partition `index`."""
+        first, last = int(self.starts[index]), int(self.starts[index + 1])
+        begin, end = int(self.indptr[first]), int(self.indptr[last])
+        indptr = self.indptr[first : last + 1] - begin
+        return Rows(index, first, indptr, np.asarray(self.indices[begin:end]), np.asarray(self.counts[begin:end]))
+
+    def matrix(self) -> csr_array:
+        """The whole corpus as a scipy array (D, V); for corpora that fit in memory."""
+        import scipy.sparse as sp
+
+        shape = (self.n_documents, self.n_terms)
+        return sp.csr_array((np.array(self.counts), np.array(self.indices), self.indptr), shape=shape)

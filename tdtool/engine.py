@@ -1,0 +1,157 @@
+"""Maps a step over the partitions of a corpus, on threads of this process.
+
+A step is `step(rows, state, *parameters) -> (partials, new_state)`: a pure function of one partition (rows), what
+earlier steps left for that partition (state, a dict of arrays with one row per document) and a few small arrays.
+partials is a tuple of arrays that are summed over the partitions in one fixed binary tree over the partition index:
+the sum does not depend on the number of workers or on which partition finishes first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg  # noqa: F401 -- its BLAS is another library than numpy's, and must be loaded to be limited
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from tdtool import log
+from tdtool.data.corpus import Corpus, Partials, Rows, State
+
+Step = Callable[..., tuple[Partials, State]]
+
+
+class LocalEngine:
+    """Threads over memory-mapped partitions; per-document state beyond `memory` bytes goes to scratch files."""
+
+    def __init__(self, corpus: Corpus, *, workers: int, memory: int) -> None:
+        self.corpus, self.workers = corpus, max(1, min(workers, corpus.n_partitions))
+        self._memory_left = memory
+        self._state: list[State] = [{} for _ in range(corpus.n_partitions)]
+        self._cleanup = contextlib.ExitStack()
+        self._scratch: Path | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> LocalEngine:
+        # One BLAS thread everywhere: steps run side by side, and the k x k work gives the same bits for any workers.
+        self._cleanup.enter_context(ThreadpoolController().limit(limits=1))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._state.clear()
+        self._cleanup.close()
+
+    def map_reduce(self, step: Step, *parameters: Any, about: str = "") -> Partials:
+        """Run the step on every partition; return the sum of its partials, and keep the state it returns."""
+        total = _Tree(self.corpus.n_partitions)
+        for index, partials in self._results(step, parameters, about):
+            total.add(index, partials)
+        return total.root()
+
+    def states(self, name: str) -> Iterator[tuple[Rows, NDArray[Any]]]:
+        """Each partition with one of its kept arrays, in order."""
+        for index, state in enumerate(self._state):
+            yield self.corpus.rows(index), state[name]
+
+    def take(self, name: str, documents: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of a kept array for a few documents (ascending global indices)."""
+        parts = []
+        for (rows, kept), last in zip(self.states(name), self.corpus.starts[1:], strict=True):
+            first, stop = np.searchsorted(documents, [rows.start, last])
+            parts.append(kept[documents[first:stop] - rows.start])
+        return np.concatenate(parts)
+
+    def drop(self, *names: str) -> None:
+        """Forget arrays that steps kept."""
+        for state in self._state:
+            for name in names:
+                array = state.pop(name, None)
+                if array is not None and not isinstance(array, np.memmap):
+                    self._memory_left += array.nbytes
+
+    def _results(self, step: Step, parameters: tuple[Any, ...], about: str) -> Iterator[tuple[int, Partials]]:
+        """(partition, partials) in the order of the partitions, a few computed ahead."""
+
+        def work(index: int) -> Partials:
+            partials, state = step(self.corpus.rows(index), self._state[index], *parameters)
+            for name, array in state.items():
+                self._keep(index, name, array)
+            return partials
+
+        count = self.corpus.n_partitions
+        with log.task(about or step.__name__, total=count) as bar:
+            if self.workers == 1:
+                for index in range(count):
+                    yield index, work(index)
+                    bar.advance()
+                return
+            pool = ThreadPoolExecutor(self.workers)
+            try:
+                ahead = self.workers + 1
+                futures = {index: pool.submit(work, index) for index in range(min(ahead, count))}
+                for index in range(count):
+                    yield index, futures.pop(index).result()
+                    bar.advance()
+                    if index + ahead < count:
+                        futures[index + ahead] = pool.submit(work, index + ahead)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _keep(self, index: int, name: str, array: NDArray[Any]) -> None:
+        """Hold an array in memory, or in a memory-mapped scratch file once memory is used up."""
+        state = self._state[index]
+        old = state.get(name)
+        if old is not None and old.shape == array.shape and old.dtype == array.dtype:
+            if old is not array:
+                old[...] = array
+            return
+        with self._lock:
+            fits = array.nbytes <= self._memory_left
+            self._memory_left -= array.nbytes if fits else 0
+            if not fits and self._scratch is None:
+                folder = tempfile.TemporaryDirectory(prefix="tdtool-")  # created with mode 0700
+                self._scratch = Path(self._cleanup.enter_context(folder))
+                log.note(f"documents' state exceeds the memory allowed: the rest goes to {self._scratch}")
+        if fits:
+            state[name] = array
+        else:
+            spilled = np.memmap(self._scratch / f"{name}-{index}", array.dtype, "w+", shape=array.shape)  # type: ignore[operator]
+            spilled[...] = array
+            state[name] = spilled
+
+
+class _Tree:
+    """Sums partials pairwise over the partition index: (0+1)+(2+3)..., whatever the order they come in."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._waiting: dict[tuple[int, int], Partials] = {}
+
+    def add(self, index: int, partials: Partials) -> None:
+        level, count = 0, self._count
+        while count > 1:
+            sibling = index ^ 1
+            if sibling < count:
+                other = self._waiting.pop((level, sibling), None)
+                if other is None:
+                    break
+                partials = _sum(other, partials) if sibling < index else _sum(partials, other)
+            index, level, count = index >> 1, level + 1, (count + 1) >> 1
+        self._waiting[level, index] = partials
+
+    def root(self) -> Partials:
+        ((_, partials),) = self._waiting.items()
+        return partials
+
+
+def _sum(left: Partials, right: Partials) -> Partials:
+    """Elementwise left + right, into left where it owns its memory."""
+    for a, b in zip(left, right, strict=True):
+        np.add(a, b, out=a)
+    return left

@@ -1,0 +1,89 @@
+"""A topic model: what the moments determine, and what the polish refines."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.decompose.power import PowerFit
+from tdtool.moments.pairs import FirstMoment
+from tdtool.moments.whitening import Whitening
+
+#: Share of the corpus-wide word frequencies mixed into each spectral topic, so that no word is impossible.
+_BACKGROUND = 0.1
+_SMALLEST_ALPHA = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class TopicModel:
+    """T topics over V words.
+
+    word_topic : (V, T) float32, column t is the distribution of topic t (a word's row is one run of memory);
+    alpha : (T,) float64, Dirichlet parameters of a document's topics; weights : (T,) float64, spectral weights lambda;
+    totals : (T,) float64, expected words of each topic in the corpus fitted, 0 before the first pass of the polish.
+    """
+
+    word_topic: NDArray[np.float32]
+    alpha: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    totals: NDArray[np.float64]
+
+    @property
+    def n_topics(self) -> int:
+        """T."""
+        return self.alpha.size
+
+    @property
+    def topic_word(self) -> NDArray[np.float32]:
+        """(T, V) float32, a copy; rows sum to 1."""
+        return np.ascontiguousarray(self.word_topic.T)
+
+    def ordered(self) -> TopicModel:
+        """The same model, largest topic first (by words, before the polish by weight in the prior)."""
+        size = self.totals if self.totals.any() else self.alpha
+        order = np.argsort(-size, kind="stable")
+        word_topic = np.ascontiguousarray(self.word_topic[:, order])
+        return TopicModel(word_topic, self.alpha[order], self.weights[order], self.totals[order])
+
+
+def recover_topics(whitening: Whitening, fit: PowerFit, first: FirstMoment, alpha0: float) -> TopicModel:
+    """Unwhiten the directions found: topic_i ~ B u_i, alpha_i from lambda_i.
+
+    Source: Anandkumar et al. 2014, theorem 4.3: alpha_i = 4 alpha0 (alpha0 + 1) / ((alpha0 + 2)^2 lambda_i^2), scaled
+    to their known sum alpha0. Estimated topics are brought back to the simplex by the nearest point in it.
+    """
+    columns = whitening.unwhitening @ fit.vectors
+    columns *= np.where(columns.sum(axis=0) < 0, -1.0, 1.0)
+    columns /= np.maximum(columns.sum(axis=0), 1e-12)
+    topics = (1 - _BACKGROUND) * project_to_simplex(columns) + _BACKGROUND * first.moment1[:, None]
+    alpha = 4 * alpha0 * (alpha0 + 1) / ((alpha0 + 2) ** 2 * np.maximum(fit.weights, 1e-6) ** 2)
+    alpha = np.maximum(alpha * (alpha0 / alpha.sum()), _SMALLEST_ALPHA)
+    word_topic = (topics / topics.sum(axis=0)).astype(np.float32)
+    return TopicModel(word_topic, alpha, fit.weights, np.zeros(alpha.size))
+
+
+def project_to_simplex(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest probability vector to each column, in the Euclidean norm. columns, returns : (V, T).
+
+    Source: Duchi, Shalev-Shwartz, Singer, Chandra 2008, figure 1.
+    """
+    falling = -np.sort(-columns, axis=0)
+    excess = np.cumsum(falling, axis=0) - 1.0
+    rank = np.arange(1, columns.shape[0] + 1)[:, None]
+    support = np.sum(falling * rank > excess, axis=0)
+    threshold = excess[support - 1, np.arange(columns.shape[1])] / support
+    return np.maximum(columns - threshold, 0.0)
+
+
+def pad_topics(model: TopicModel, n_topics: int, moment1: NDArray[np.float64], rng: np.random.Generator) -> TopicModel:
+    """Fill up to n_topics with perturbed copies of the word frequencies, where the moments determine fewer topics."""
+    missing = n_topics - model.n_topics
+    if missing <= 0:
+        return model
+    noise = rng.gamma(1.0, 1.0, (moment1.size, missing)) * (moment1[:, None] + 1e-6)
+    word_topic = np.hstack([model.word_topic, (noise / noise.sum(axis=0)).astype(np.float32)])
+    alpha = np.append(model.alpha, np.full(missing, model.alpha.mean() if model.n_topics else 1.0 / n_topics))
+    zeros = np.zeros(missing)
+    return TopicModel(word_topic, alpha, np.append(model.weights, zeros), np.append(model.totals, zeros))

@@ -1,0 +1,247 @@
+"""Fit a topic model to a corpus: the order of the stages, on whatever engine reaches the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool import log
+from tdtool.config import TopicsConfig
+from tdtool.decompose.power import orthogonal_power, random_orthogonal
+from tdtool.engine import LocalEngine
+from tdtool.errors import InputError
+from tdtool.models.held_out import held_out_documents, sample_documents
+from tdtool.models.polish import ALPHA_SAMPLE, DocumentSets, polish
+from tdtool.models.scores import completion_perplexity, score_model, topic_warnings
+from tdtool.models.topic_model import TopicModel, recover_topics
+from tdtool.moments.pairs import FirstMoment, first_moment, second_moment_apply
+from tdtool.moments.triples import ThirdMoment, choose_form, dense_apply, implicit_apply, third_moment
+from tdtool.moments.whitening import Whitening, range_finder
+
+_MAX_SWEEPS, _TURNED = 100, 1e-3
+#: `polish="auto"`: share of the training documents it watches, how many passes at most, the gain that it asks for,
+#: and for how many passes it waits for one.
+_TUNING_SHARE, _MAX_TUNING, _MAX_PASSES, _LEAST_GAIN, _PATIENCE = 0.02, 1000, 40, 1e-3, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Everything the decomposition needs, for up to k topics; nested, so that fewer topics cost no further pass."""
+
+    first: FirstMoment
+    whitening: Whitening
+    third: ThirdMoment
+    documents: DocumentSets
+
+
+@dataclasses.dataclass(frozen=True)
+class TopicFit:
+    """A fitted model and how it came about.
+
+    scores, topic_scores : numbers of the model, and (T,) arrays by name; sweeps : of the power iteration, and why it
+    stopped; form : how M3 was used; passes : of the polish; history : perplexity on the tuning documents by pass
+    (polish "auto" only); seconds : by stage.
+    """
+
+    model: TopicModel
+    scores: dict[str, float]
+    topic_scores: dict[str, NDArray[np.float64]]
+    sweeps: int
+    stopped: str
+    form: str
+    passes: int
+    history: tuple[float, ...]
+    seconds: dict[str, float]
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """(T,) share of the corpus's words in each topic; before a polish, its share of the prior."""
+        size = self.model.totals if self.model.totals.any() else self.model.alpha
+        return size / size.sum()
+
+    def warnings(self) -> list[str]:
+        """What a person should know before trusting the topics."""
+        stopped = [] if self.stopped == "tol" else [f"the power iteration did not settle in {self.sweeps} sweeps"]
+        return stopped + topic_warnings(self.model, self.sizes)
+
+
+class TopicFitter:
+    """One corpus, one set of moments; fits for any number of topics up to the number prepared."""
+
+    def __init__(self, engine: LocalEngine, config: TopicsConfig) -> None:
+        self.engine, self.config = engine, config
+        self.seconds: dict[str, float] = {}
+        self._moments: Moments | None = None
+
+    def prepare(self, n_topics: int) -> int:
+        """Collect the moments for at most n_topics; returns how many topics they can tell apart."""
+        engine, config, corpus = self.engine, self.config, self.engine.corpus
+        documents = document_sets(corpus.n_documents, config)
+        held_out = documents.held_out
+        with self._stage("moments"):
+            first = first_moment(engine.map_reduce, held_out, corpus.n_terms)
+            if first.n_documents == 0:
+                raise InputError("no document has the 3 words that a third moment needs")
+            pairs = second_moment_apply(engine.map_reduce, first, held_out, config.alpha0)
+            whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=self._rng(0))
+            shape = {"alpha0": config.alpha0, "n_partitions": corpus.n_partitions}
+            third = third_moment(engine.map_reduce, first, whitening, held_out, **shape)
+        self._moments = Moments(first, whitening, third, documents)
+        return third.n_topics
+
+    def fit(self, n_topics: int, *, score: bool = True) -> TopicFit:
+        """Decompose, polish and score a model of n_topics, at most as many as `prepare` returned."""
+        moments = self._moments
+        if moments is None:
+            raise ValueError("call prepare first")
+        self.seconds = {"moments": self.seconds["moments"]}
+        spectral, sweeps, stopped, form = self._decompose(moments, n_topics)
+        with self._stage("polish"):
+            model, passes, history = self._polish(moments, spectral)
+        scores: dict[str, float] = {}
+        topic_scores: dict[str, NDArray[np.float64]] = {}
+        model = model.ordered()
+        if score:
+            with self._stage("scores"):
+                scores, topic_scores = score_model(
+                    self.engine.map_reduce, model, held_out=moments.documents.held_out, seed=self.config.seed
+                )
+        return TopicFit(model, scores, topic_scores, sweeps, stopped, form, passes, tuple(history), dict(self.seconds))
+
+    def _decompose(self, moments: Moments, n_topics: int) -> tuple[TopicModel, int, str, str]:
+        third, whitening = moments.third.first(n_topics), moments.whitening.first(n_topics)
+        form = choose_form(third) if self.config.m3 == "auto" else self.config.m3
+        log.detail(f"third moment: {form}, {n_topics} topics")
+        with self._stage("decomposition"):
+            apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
+            start = random_orthogonal(n_topics, self._rng(1))
+            fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=_TURNED)
+        model = recover_topics(whitening, fit, moments.first, self.config.alpha0)
+        return model, len(fit.changes), fit.stopped, form
+
+    def _polish(self, moments: Moments, model: TopicModel) -> tuple[TopicModel, int, list[float]]:
+        self.engine.drop("expected")
+        watch = _Watch(self._tuning_perplexity(moments.documents)) if self.config.polish == "auto" else None
+        passes = _MAX_PASSES if self.config.polish == "auto" else int(self.config.polish)
+        counted = _Counter(watch)
+        model = polish(
+            self.engine.map_reduce, self.engine.take, model, moments.documents, passes=passes, keep_going=counted
+        )
+        if watch is not None and watch.best is not None:
+            model = watch.best
+        return model, counted.passes, watch.history if watch else []
+
+    def _tuning_perplexity(self, documents: DocumentSets) -> Callable[[TopicModel], float]:
+        def measure(model: TopicModel) -> float:
+            arguments = (model.word_topic, model.alpha, documents.tuning, self.config.seed)
+            return completion_perplexity(self.engine.map_reduce, *arguments)[0]
+
+        return measure
+
+    def _rng(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, stream])
+
+    def _stage(self, name: str) -> _Stage:
+        return _Stage(self.seconds, name)
+
+
+def document_sets(n_documents: int, config: TopicsConfig) -> DocumentSets:
+    """Who is held out, who decides when the polish stops, and who alpha is learned from."""
+    held_out = held_out_documents(n_documents, config.held_out, config.max_held_out, config.seed)
+    tuning = np.zeros(0, np.int64)
+    if config.polish == "auto":
+        wanted = min(max(int((n_documents - held_out.size) * _TUNING_SHARE), 50), _MAX_TUNING, n_documents // 4)
+        tuning = sample_documents(n_documents, wanted, config.seed + 1, held_out)
+    left_out = np.union1d(held_out, tuning)
+    return DocumentSets(held_out, tuning, sample_documents(n_documents, ALPHA_SAMPLE, config.seed, left_out))
+
+
+def candidate_sizes(n_documents: int) -> list[int]:
+    """The grid of `-k auto`: 5 to min(200, D / 10), each about 1.6 times the one before."""
+    largest, sizes = max(2, min(200, n_documents // 10)), []
+    size = 5.0
+    while round(size) <= largest:
+        sizes.append(round(size))
+        size *= 1.6
+    return sizes or [largest]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One row of the table of `-k auto`."""
+
+    n_topics: int
+    perplexity: float
+    npmi: float
+    diversity: float
+
+
+def choose_n_topics(fitter: TopicFitter, sizes: Sequence[int]) -> tuple[TopicFit, list[Candidate]]:
+    """Fit each size in turn and keep the one of highest NPMI; stop once it has fallen clearly for two sizes running.
+
+    Perplexity cannot choose: on real text it falls with the number of topics without end.
+    """
+    best, table, falling = None, [], 0
+    for size in sizes:
+        fit = fitter.fit(size)
+        scores = fit.scores
+        table.append(Candidate(size, scores.get("perplexity", np.nan), scores["npmi"], scores["diversity"]))
+        log.detail(f"{size} topics: NPMI {scores['npmi']:.3f}, diversity {scores['diversity']:.2f}")
+        if best is None or scores["npmi"] > best.scores["npmi"]:
+            best, falling = fit, 0
+        else:
+            falling += 1
+        if falling == 2:
+            break
+    if best is None:
+        raise ValueError("no sizes to choose from")
+    return best, table
+
+
+class _Watch:
+    """Decides when a polish of open length has done its work: the tuning perplexity no longer falls."""
+
+    def __init__(self, measure: Callable[[TopicModel], float]) -> None:
+        self._measure = measure
+        self.history: list[float] = []
+        self.best: TopicModel | None = None
+        self._since_best = 0
+
+    def __call__(self, model: TopicModel) -> bool:
+        value = self._measure(model)
+        least = min(self.history, default=np.inf)
+        self.history.append(value)
+        self._since_best = 0 if value < least * (1 - _LEAST_GAIN) else self._since_best + 1
+        if value < least:
+            self.best = model
+        return self._since_best < _PATIENCE
+
+
+class _Counter:
+    """Counts the passes on their way to the watch."""
+
+    def __init__(self, watch: Callable[[TopicModel], bool] | None) -> None:
+        self.passes = 0
+        self._watch = watch
+
+    def __call__(self, model: TopicModel) -> bool:
+        self.passes += 1
+        return True if self._watch is None else self._watch(model)
+
+
+class _Stage:
+    """Adds the wall time of a block to the account of the stages."""
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + time.perf_counter() - self._start
