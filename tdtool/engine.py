@@ -50,7 +50,7 @@ class LocalEngine:
     def map_reduce(self, step: Step, *parameters: Any, about: str = "") -> Partials:
         """Run the step on every partition; return the sum of its partials, and keep the state it returns."""
         total = _Tree(self.corpus.n_partitions)
-        for index, partials in self._results(step, parameters, about):
+        for index, partials in self.map(step, *parameters, about=about):
             total.add(index, partials)
         return total.root()
 
@@ -75,8 +75,8 @@ class LocalEngine:
                 if array is not None and not isinstance(array, np.memmap):
                     self._memory_left += array.nbytes
 
-    def _results(self, step: Step, parameters: tuple[Any, ...], about: str) -> Iterator[tuple[int, Partials]]:
-        """(partition, partials) in the order of the partitions, a few computed ahead."""
+    def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
+        """(partition, partials) in the order of the partitions, a few computed ahead; keeps the state steps return."""
 
         def work(index: int) -> Partials:
             partials, state = step(self.corpus.rows(index), self._state[index], *parameters)

@@ -62,7 +62,8 @@ class Corpus:
     """D documents over V words. Its entries may live on disk; everything else is small.
 
     indptr : (D + 1,) int64; indices, counts : (nnz,), memory-mapped when the corpus was opened from a file;
-    starts : (P + 1,) int64, first document of each partition.
+    starts : (P + 1,) int64, first document of each partition; term_map : (stored terms,) int32, what each stored term
+    is in `vocabulary`, -1 where it is not, or None when they are the same.
     """
 
     indptr: NDArray[np.int64]
@@ -74,6 +75,7 @@ class Corpus:
     ledger: Ledger
     attributes: dict[str, Any]
     path: Path | None = None
+    term_map: NDArray[np.int32] | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
@@ -144,7 +146,14 @@ class Corpus:
         first, last = int(self.starts[index]), int(self.starts[index + 1])
         begin, end = int(self.indptr[first]), int(self.indptr[last])
         indptr = self.indptr[first : last + 1] - begin
-        return Rows(index, first, indptr, np.asarray(self.indices[begin:end]), np.asarray(self.counts[begin:end]))
+        rows = Rows(index, first, indptr, np.asarray(self.indices[begin:end]), np.asarray(self.counts[begin:end]))
+        return rows if self.term_map is None else _translated(rows, self.term_map)
+
+    def seen_through(self, vocabulary: list[str]) -> Corpus:
+        """The same documents in the words of another vocabulary; words it lacks disappear."""
+        place = {term: i for i, term in enumerate(vocabulary)}
+        term_map = np.array([place.get(term, -1) for term in self.vocabulary], dtype=np.int32)
+        return dataclasses.replace(self, vocabulary=vocabulary, term_map=term_map)
 
     def matrix(self) -> csr_array:
         """The whole corpus as a scipy array (D, V); for corpora that fit in memory."""
@@ -152,3 +161,14 @@ class Corpus:
 
         shape = (self.n_documents, self.n_terms)
         return sp.csr_array((np.array(self.counts), np.array(self.indices), self.indptr), shape=shape)
+
+
+def _translated(rows: Rows, term_map: NDArray[np.int32]) -> Rows:
+    """Entries in another vocabulary, ascending within each document."""
+    terms = term_map[rows.indices]
+    documents = np.repeat(np.arange(rows.n_documents), np.diff(rows.indptr))
+    known = np.flatnonzero(terms >= 0)
+    order = known[np.lexsort((terms[known], documents[known]))]
+    sizes = np.bincount(documents[order], minlength=rows.n_documents)
+    indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return Rows(rows.index, rows.start, indptr, terms[order], rows.counts[order])

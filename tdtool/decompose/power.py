@@ -38,7 +38,7 @@ def orthogonal_power(
     vectors, changes, stopped = start, [], "max_iters"
     for _ in range(max_iters):
         image = polar(apply(vectors))
-        changes.append(float(1 - np.min(np.abs(np.sum(image * vectors, axis=0)))))
+        changes.append(float(1 - np.min(np.abs(np.sum(image * vectors, axis=0)), initial=1.0)))
         vectors = image
         if changes[-1] < tol:
             stopped = "tol"

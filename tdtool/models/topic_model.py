@@ -64,6 +64,11 @@ def recover_topics(whitening: Whitening, fit: PowerFit, first: FirstMoment, alph
     return TopicModel(word_topic, alpha, fit.weights, np.zeros(alpha.size))
 
 
+def no_topics(n_terms: int) -> TopicModel:
+    """The model of a corpus whose moments determine no topic; pad_topics fills it."""
+    return TopicModel(np.zeros((n_terms, 0), np.float32), np.zeros(0), np.zeros(0), np.zeros(0))
+
+
 def project_to_simplex(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """The nearest probability vector to each column, in the Euclidean norm. columns, returns : (V, T).
 

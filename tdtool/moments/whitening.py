@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 #: Columns beyond the number of topics that the range finder carries (Halko, Martinsson, Tropp 2011).
 OVERSAMPLING = 20
+#: Eigenvalues below this share of the largest are noise of single precision.
+_SMALLEST = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ def range_finder(
     small = (basis.T @ apply(basis)).astype(np.float64)
     values, vectors = scipy.linalg.eigh((small + small.T) / 2)
     values, vectors = values[::-1], vectors[:, ::-1]
-    kept = min(n_topics, int(np.sum(values > values[0] * 1e-6)))
+    kept = min(n_topics, int(np.sum(values > max(values[0] * _SMALLEST, 0.0))))
     vectors = basis @ vectors[:, :kept]
     root = np.sqrt(values[:kept])
     return Whitening(np.ascontiguousarray(vectors / root, np.float32), vectors * root, values)

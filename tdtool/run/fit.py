@@ -14,11 +14,10 @@ from tdtool import log
 from tdtool.config import TopicsConfig
 from tdtool.decompose.power import orthogonal_power, random_orthogonal
 from tdtool.engine import LocalEngine
-from tdtool.errors import InputError
 from tdtool.models.held_out import held_out_documents, sample_documents
 from tdtool.models.polish import ALPHA_SAMPLE, DocumentSets, polish
 from tdtool.models.scores import completion_perplexity, score_model, topic_warnings
-from tdtool.models.topic_model import TopicModel, recover_topics
+from tdtool.models.topic_model import TopicModel, no_topics, pad_topics, recover_topics
 from tdtool.moments.pairs import FirstMoment, first_moment, second_moment_apply
 from tdtool.moments.triples import ThirdMoment, choose_form, dense_apply, implicit_apply, third_moment
 from tdtool.moments.whitening import Whitening, range_finder
@@ -82,20 +81,18 @@ class TopicFitter:
         """Collect the moments for at most n_topics; returns how many topics they can tell apart."""
         engine, config, corpus = self.engine, self.config, self.engine.corpus
         documents = document_sets(corpus.n_documents, config)
-        held_out = documents.held_out
+        left_out = documents.left_out  # the tuning documents too: topics that have seen them would flatter the start
         with self._stage("moments"):
-            first = first_moment(engine.map_reduce, held_out, corpus.n_terms)
-            if first.n_documents == 0:
-                raise InputError("no document has the 3 words that a third moment needs")
-            pairs = second_moment_apply(engine.map_reduce, first, held_out, config.alpha0)
+            first = first_moment(engine.map_reduce, left_out, corpus.n_terms)
+            pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
             whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=self._rng(0))
             shape = {"alpha0": config.alpha0, "n_partitions": corpus.n_partitions}
-            third = third_moment(engine.map_reduce, first, whitening, held_out, **shape)
+            third = third_moment(engine.map_reduce, first, whitening, left_out, **shape)
         self._moments = Moments(first, whitening, third, documents)
         return third.n_topics
 
     def fit(self, n_topics: int, *, score: bool = True) -> TopicFit:
-        """Decompose, polish and score a model of n_topics, at most as many as `prepare` returned."""
+        """Decompose, polish and score a model of n_topics; beyond what `prepare` returned, topics start from noise."""
         moments = self._moments
         if moments is None:
             raise ValueError("call prepare first")
@@ -114,14 +111,16 @@ class TopicFitter:
         return TopicFit(model, scores, topic_scores, sweeps, stopped, form, passes, tuple(history), dict(self.seconds))
 
     def _decompose(self, moments: Moments, n_topics: int) -> tuple[TopicModel, int, str, str]:
-        third, whitening = moments.third.first(n_topics), moments.whitening.first(n_topics)
+        found = min(n_topics, moments.third.n_topics)
+        third, whitening = moments.third.first(found), moments.whitening.first(found)
         form = choose_form(third) if self.config.m3 == "auto" else self.config.m3
         log.detail(f"third moment: {form}, {n_topics} topics")
         with self._stage("decomposition"):
             apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
-            start = random_orthogonal(n_topics, self._rng(1))
+            start = random_orthogonal(found, self._rng(1))
             fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=_TURNED)
-        model = recover_topics(whitening, fit, moments.first, self.config.alpha0)
+        model = recover_topics(whitening, fit, moments.first, self.config.alpha0) if found else no_topics(third.n.size)
+        model = pad_topics(model, n_topics, moments.first.moment1, self._rng(2))
         return model, len(fit.changes), fit.stopped, form
 
     def _polish(self, moments: Moments, model: TopicModel) -> tuple[TopicModel, int, list[float]]:
@@ -155,7 +154,7 @@ def document_sets(n_documents: int, config: TopicsConfig) -> DocumentSets:
     held_out = held_out_documents(n_documents, config.held_out, config.max_held_out, config.seed)
     tuning = np.zeros(0, np.int64)
     if config.polish == "auto":
-        wanted = min(max(int((n_documents - held_out.size) * _TUNING_SHARE), 50), _MAX_TUNING, n_documents // 4)
+        wanted = min(max(int((n_documents - held_out.size) * _TUNING_SHARE), 100), _MAX_TUNING, n_documents // 10)
         tuning = sample_documents(n_documents, wanted, config.seed + 1, held_out)
     left_out = np.union1d(held_out, tuning)
     return DocumentSets(held_out, tuning, sample_documents(n_documents, ALPHA_SAMPLE, config.seed, left_out))

@@ -1,0 +1,103 @@
+"""What there is to know about this machine and this installation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tdtool import __version__
+from tdtool.run.bench_machine import measure
+from tdtool.run.machine import available_cores, available_memory, total_memory
+
+_GIB = 1 << 30
+_PERSONAL = ("dev", "all")
+
+
+def examine(*, bench: bool = False) -> dict[str, dict[str, Any]]:
+    """Facts by title: system, threads, packages, extras, and with `bench` what the machine can do."""
+    report = {
+        "System": _system(),
+        "Threads": _threads(),
+        "Packages": {name: _version(name) or "missing" for name in _requirements("")},
+        "Optional extras": _extras(),
+    }
+    return {**report, "Measured": measure()} if bench else report
+
+
+def _system() -> dict[str, Any]:
+    scratch = Path(tempfile.gettempdir())
+    disk = shutil.disk_usage(scratch)
+    free = available_memory()
+    return {
+        "tdtool": __version__,
+        "Python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "CPU": _cpu(),
+        "cores": f"{available_cores()} of {os.cpu_count()}",
+        "memory": f"{total_memory() / _GIB:.1f} GiB" + ("" if free is None else f", {free / _GIB:.1f} GiB free"),
+        "scratch": f"{scratch}, {disk.free / _GIB:.1f} GiB free of {disk.total / _GIB:.1f} (TMPDIR moves it)",
+    }
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _threads() -> dict[str, Any]:
+    import numpy  # noqa: F401 -- its BLAS is what is asked about
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    facts: dict[str, Any] = {}
+    for pool in threadpool_info():
+        kind = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        facts[f"{Path(pool['filepath']).name}"] = (
+            f"{kind}, {pool.get('architecture', '?')}, {pool['num_threads']} threads"
+        )
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        if name in os.environ:
+            facts[name] = os.environ[name]
+    return facts
+
+
+def _extras() -> dict[str, Any]:
+    """Each extra: the versions that are there, or the line that installs it."""
+    found: dict[str, Any] = {}
+    for extra in importlib.metadata.metadata("tdtool").get_all("Provides-Extra") or []:
+        if extra in _PERSONAL:
+            continue
+        versions = {name: _version(name) for name in _requirements(extra)}
+        present = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        complete = bool(versions) and all(versions.values())
+        found[extra] = (
+            present if complete else f"pip install 'tdtool[{extra}]'" + (f"  (has {present})" if present else "")
+        )
+    return found
+
+
+def _requirements(extra: str) -> list[str]:
+    """Names of the packages of an extra, or of the base installation for ""."""
+    names = []
+    for requirement in importlib.metadata.requires("tdtool") or []:
+        asked = re.search(r"""extra\s*==\s*['"]([\w.-]+)['"]""", requirement)
+        name = re.match(r"[\w.-]+", requirement)
+        if name and (asked.group(1) if asked else "") == extra:
+            names.append(name.group())
+    return names
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

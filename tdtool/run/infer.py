@@ -1,0 +1,82 @@
+"""`tdtool infer`: the topics of new documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdtool.config import IngestConfig, SourceConfig, as_json
+from tdtool.data.ledger import Ledger
+from tdtool.engine import LocalEngine
+from tdtool.run.corpora import corpus_of, default_memory, usable_cores
+from tdtool.run.models import StoredModel, read_model
+from tdtool.run.provenance import record_provenance
+from tdtool.run.topics import documents_step
+from tdtool.store import hdf5, schema
+from tdtool.store.exports import check_export, export_all
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceResult:
+    """How many documents got their topics, and where they are."""
+
+    path: Path
+    n_documents: int
+    n_topics: int
+    words: int
+    ledger: Ledger
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+
+def infer_documents(
+    model: Path,
+    corpus: str,
+    output: Path,
+    *,
+    source: SourceConfig,
+    workers: int | None = None,
+    memory: int | None = None,
+    force: bool = False,
+    exports: tuple[str, ...] = (),
+) -> InferenceResult:
+    """Find the topics of every document of `corpus` with a stored model; a document's answer depends on it alone."""
+    started = time.perf_counter()
+    hdf5.check_output(output, force)
+    for path in exports:
+        check_export(Path(path), force)
+    stored = read_model(model)
+    workers = workers or usable_cores()
+    config = IngestConfig(source=source, tokens=stored.tokens)
+    with corpus_of(corpus, config, workers=workers, vocabulary=stored.vocabulary) as documents:
+        with LocalEngine(documents, workers=workers, memory=memory or default_memory()) as engine:
+            words = _write(output, engine, stored, corpus, config, force)
+        export_all(output, exports, force=force)
+        seconds = time.perf_counter() - started
+        return InferenceResult(output, documents.n_documents, stored.alpha.size, words, documents.ledger, seconds)
+
+
+def _write(
+    output: Path, engine: LocalEngine, model: StoredModel, source: str, config: IngestConfig, force: bool
+) -> int:
+    """Stream the documents' topics into a file; returns how many known words they have."""
+    corpus, words = engine.corpus, 0
+    with hdf5.create(output, schema.DOCUMENTS, force=force) as writer:
+        writer.put("documents/id", corpus.document_ids)
+        shares = writer.stream("documents/topic", (corpus.n_documents, model.alpha.size), np.float32)
+        lengths = writer.stream("documents/length", (corpus.n_documents,), np.int64)
+        arguments = (model.word_topic, model.alpha)
+        for index, (topics, length) in engine.map(documents_step, *arguments, about="documents"):
+            shares.write(int(corpus.starts[index]), topics)
+            lengths.write(int(corpus.starts[index]), length)
+            words += int(length.sum())
+        writer.attribute("model", {"path": str(model.path), "content_digest": model.digest})
+        record_provenance(writer, config=as_json(config), seed=0, corpus=corpus, source=source, seconds={})
+    return words

@@ -1,0 +1,150 @@
+"""What is in a file, and how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdtool.data.ledger import Ledger
+from tdtool.errors import InputError
+from tdtool.store import hdf5
+from tdtool.store.exports import check_exports, export_file, top_terms
+
+_WORDS_OF_A_CORPUS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A file as a person wants to see it.
+
+    facts : how it was made, by name; sizes : length of each axis; arrays : path, dims, shape, dtype, about and unit;
+    topics : topic, size, npmi, alpha, words [(term, probability)] of each shown; words : the most frequent of a corpus.
+    """
+
+    path: Path
+    schema: str
+    version: int
+    about: str
+    facts: dict[str, Any]
+    sizes: dict[str, int]
+    arrays: list[dict[str, Any]]
+    topics: list[dict[str, Any]]
+    scores: dict[str, Any]
+    selection: list[dict[str, Any]]
+    words: list[str]
+    ledger: Ledger | None
+    attributes: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**values, "path": str(self.path), "ledger": self.ledger.as_dict() if self.ledger else None}
+
+
+def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> Description:
+    """Look into a file. n_topics : show the largest of them, None for all; n_words : words of each."""
+    with hdf5.open(path) as reader:
+        arrays = [_array(reader, name) for name in reader.paths()]
+        is_model, is_corpus = reader.schema.name == "tdtool.topics", reader.schema.name == "tdtool.corpus"
+        return Description(
+            path=path,
+            schema=reader.schema.name,
+            version=reader.attributes["schema_version"],
+            about=reader.schema.about,
+            facts=_facts(reader, arrays),
+            sizes=_sizes(arrays),
+            arrays=arrays,
+            topics=_topics(reader, n_topics, n_words) if is_model else [],
+            scores=_mapping(reader, "scores"),
+            selection=_selection(reader) if is_model else [],
+            words=reader.rows("vocabulary/term", 0, min(_WORDS_OF_A_CORPUS, _sizes(arrays)["term"]))
+            if is_corpus
+            else [],
+            ledger=_ledger(reader),
+            attributes=reader.attributes,
+        )
+
+
+def export(path: Path, outputs: Sequence[Path], *, force: bool = False) -> None:
+    """Write a result in other formats; nothing is written unless all can be."""
+    check_exports(outputs, force)
+    for output in outputs:
+        export_file(path, output, force=force)
+
+
+def _array(reader: hdf5.Reader, path: str) -> dict[str, Any]:
+    spec, dtype = reader.schema.array(path), reader.dtype(path)
+    return {
+        "path": path,
+        "dims": spec.dims,
+        "shape": reader.shape(path),
+        "dtype": "text" if dtype is str else str(dtype),
+        "about": spec.about,
+        "unit": spec.unit,
+    }
+
+
+def _sizes(arrays: list[dict[str, Any]]) -> dict[str, int]:
+    pairs = [(dim, length) for array in arrays for dim, length in zip(array["dims"], array["shape"], strict=True)]
+    return {dim.removesuffix("+1"): length - dim.endswith("+1") for dim, length in pairs}
+
+
+def _topics(reader: hdf5.Reader, n_topics: int | None, n_words: int) -> list[dict[str, Any]]:
+    terms, sizes = reader.get("vocabulary/term"), reader.get("topics/size")
+    order = np.argsort(-sizes, kind="stable")
+    shown = order if n_topics is None else order[:n_topics]
+    values = {name: reader.get(f"topics/{name}") for name in ("alpha", "npmi", "umass", "cv")}
+    topics = []
+    for topic in np.sort(shown) if n_topics is None else shown:
+        row = reader.rows("topics/topic_word", int(topic), int(topic) + 1)[0]
+        words = [(terms[i], float(row[i])) for i in top_terms(row, n_words)]
+        known = {name: float(array[topic]) for name, array in values.items()}
+        topics.append({"topic": int(topic), "size": float(sizes[topic]), **known, "words": words})
+    return topics
+
+
+def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
+    names = [path.partition("/")[2] for path in reader.paths() if path.startswith("selection/")]
+    columns = [reader.get(f"selection/{name}").tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
+    attributes = reader.attributes
+    argv, config, source = attributes.get("argv"), _mapping(reader, "config"), _mapping(reader, "source")
+    facts: dict[str, Any] = {
+        f"{dim}s": length for dim, length in _sizes(arrays).items() if dim in ("document", "topic", "term")
+    }
+    facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
+    if isinstance(argv, list):
+        facts["command"] = shlex.join(map(str, argv))
+    for name in ("path", "bytes"):
+        if name in source:
+            facts[f"source {name}"] = source[name]
+    seed = attributes.get("seed", config.get("seed", _mapping(reader, "config", "topics").get("seed")))
+    if seed is not None:
+        facts["seed"] = seed
+    facts["content digest"] = attributes.get("content_digest", "-")
+    return facts
+
+
+def _mapping(reader: hdf5.Reader, *names: str) -> dict[str, Any]:
+    """A JSON object among the attributes, {} when there is none."""
+    value: Any = reader.attributes
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _ledger(reader: hdf5.Reader) -> Ledger | None:
+    if "ledger" not in reader.attributes:
+        return None
+    try:
+        return Ledger.from_dict(reader.attributes["ledger"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError("the ledger in it is damaged", path=reader.path) from error

@@ -1,0 +1,227 @@
+"""`tdtool topics`: from a source to a file of topics."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool import log
+from tdtool.config import IngestConfig, TopicsConfig, as_json
+from tdtool.data.corpus import Corpus, Partials, Rows, State
+from tdtool.engine import LocalEngine
+from tdtool.errors import InputError
+from tdtool.kernels import sparse_cpu
+from tdtool.models.coherence import top_words
+from tdtool.models.inference import document_topic
+from tdtool.run.corpora import corpus_of, default_memory, usable_cores
+from tdtool.run.fit import Candidate, TopicFit, TopicFitter, candidate_sizes, choose_n_topics, document_sets
+from tdtool.run.provenance import record_provenance
+from tdtool.store import hdf5, schema
+from tdtool.store.exports import check_export, export_all
+
+
+@dataclasses.dataclass(frozen=True)
+class TopicsResult:
+    """What a run found and where it is. vocabulary : V words; selection : the table of `-k auto`, else None."""
+
+    path: Path
+    fit: TopicFit
+    vocabulary: list[str]
+    n_documents: int
+    selection: list[dict[str, Any]] | None
+    ledger: str
+    seconds: float
+
+    @property
+    def n_topics(self) -> int:
+        """T."""
+        return self.fit.model.n_topics
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Scores of the whole model."""
+        return self.fit.scores
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """(T,) share of the corpus's words."""
+        return self.fit.sizes
+
+    @property
+    def coherence(self) -> NDArray[np.float64]:
+        """(T,) NPMI of each topic."""
+        return self.fit.topic_scores["npmi"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before trusting the topics."""
+        return self.fit.warnings()
+
+    def top_words(self, n: int) -> list[list[tuple[str, float]]]:
+        """The n most probable (word, probability) of each topic."""
+        word_topic = self.fit.model.word_topic
+        words = top_words(word_topic, n)
+        return [[(self.vocabulary[w], float(word_topic[w, t])) for w in row] for t, row in enumerate(words)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        topics = zip(self.sizes, self.fit.model.alpha, self.coherence, self.top_words(10), strict=True)
+        return {
+            "path": str(self.path),
+            "n_topics": self.n_topics,
+            "n_documents": self.n_documents,
+            "n_terms": len(self.vocabulary),
+            "scores": self.scores,
+            "topics": [
+                {"topic": t, "size": float(size), "alpha": float(alpha), "npmi": float(npmi), "words": words}
+                for t, (size, alpha, npmi, words) in enumerate(topics)
+            ],
+            "selection": self.selection,
+            "warnings": self.warnings,
+            "seconds": {**self.fit.seconds, "total": self.seconds},
+            "third_moment": self.fit.form,
+            "sweeps": self.fit.sweeps,
+            "passes": self.fit.passes,
+        }
+
+
+def fit_topics(
+    source: str,
+    output: Path,
+    *,
+    ingest: IngestConfig,
+    topics: TopicsConfig,
+    workers: int | None = None,
+    memory: int | None = None,
+    force: bool = False,
+    exports: tuple[str, ...] = (),
+) -> TopicsResult:
+    """Find the topics of `source` and write them to `output` (and to `exports`, format by suffix)."""
+    started = time.perf_counter()
+    hdf5.check_output(output, force)
+    for path in exports:
+        check_export(Path(path), force)
+    workers = workers or usable_cores()
+    with corpus_of(source, ingest, workers=workers) as corpus:
+        _check_size(corpus, topics, source)
+        with LocalEngine(corpus, workers=workers, memory=memory or default_memory()) as engine:
+            fitter = TopicFitter(engine, topics)
+            fit, table = _choose(fitter, corpus, topics, source)
+            engine.drop("whitened", "triple_scale", "expected")
+            _write(output, engine, fit, table, ingest, topics, source, force)
+        export_all(output, exports, force=force)
+        return TopicsResult(
+            path=output,
+            fit=fit,
+            vocabulary=corpus.vocabulary,
+            n_documents=corpus.n_documents,
+            selection=[dataclasses.asdict(row) for row in table] or None,
+            ledger=str(corpus.ledger),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _check_size(corpus: Corpus, config: TopicsConfig, source: str) -> None:
+    wanted = config.n_topics or 2
+    most = min(corpus.n_documents, corpus.n_terms)
+    if wanted > most:
+        have = f"{corpus.n_documents:,} documents and {corpus.n_terms:,} words"
+        what = f"{wanted} topics were asked for; {have} allow {most}"
+        raise InputError(what, path=source, hint="ask for fewer topics (-k), or give more documents")
+
+
+def _choose(fitter: TopicFitter, corpus: Corpus, config: TopicsConfig, source: str) -> tuple[TopicFit, list[Candidate]]:
+    """Fit the number of topics asked for, or the best of the grid."""
+    if config.n_topics is None:
+        sizes = candidate_sizes(corpus.n_documents)
+        most = _need_some(fitter.prepare(max(sizes)), source)
+        sizes = [size for size in sizes if size <= most] or [most]
+        fit, table = choose_n_topics(fitter, sizes)
+        log.note(f"-k auto chose {fit.model.n_topics} topics")
+        return fit, table
+    most = _need_some(fitter.prepare(config.n_topics), source)
+    if most < config.n_topics:
+        what = f"{config.n_topics} topics were asked for; the words' co-occurrences tell only {most} apart"
+        raise InputError(what, path=source, hint=f"ask for at most {most} (-k {most}), or give more documents")
+    return fitter.fit(config.n_topics), []
+
+
+def _need_some(n_topics: int, source: str) -> int:
+    if n_topics == 0:
+        what = "no document has the 3 words in the vocabulary that a third moment needs"
+        raise InputError(what, path=source, hint="keep more words (--min-df 1 --max-df 1.0), or give longer documents")
+    return n_topics
+
+
+def documents_step(
+    rows: Rows, state: State, word_topic: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> tuple[Partials, State]:
+    """document_topic (D_p, T) float32 and lengths (D_p,) int64 of one partition."""
+    lengths = np.empty(rows.n_documents)
+    sparse_cpu.row_sums(rows.indptr, rows.counts, lengths)
+    return (document_topic(rows, word_topic, alpha), lengths.astype(np.int64)), {}
+
+
+def _write(
+    output: Path,
+    engine: LocalEngine,
+    fit: TopicFit,
+    table: list[Candidate],
+    ingest: IngestConfig,
+    topics: TopicsConfig,
+    source: str,
+    force: bool,
+) -> None:
+    corpus, model = engine.corpus, fit.model
+    with hdf5.create(output, schema.TOPICS, force=force) as writer:
+        writer.put("topics/topic_word", model.topic_word)
+        writer.put("topics/alpha", model.alpha)
+        writer.put("topics/weight", model.weights)
+        writer.put("topics/size", fit.sizes)
+        for name, values in fit.topic_scores.items():
+            writer.put(f"topics/{name}", values)
+        _write_vocabulary(writer, engine)
+        _write_documents(writer, engine, fit, topics)
+        for name in ("n_topics", "perplexity", "npmi", "diversity") if table else ():
+            writer.put(f"selection/{name}", np.array([getattr(row, name) for row in table]))
+        if fit.history:
+            writer.put("history/perplexity", np.array(fit.history))
+        writer.attribute("scores", fit.scores)
+        writer.attribute("tokens", corpus.attributes.get("config", as_json(ingest)).get("tokens", {}))
+        config = {"ingest": as_json(ingest), "topics": as_json(topics)}
+        record_provenance(writer, config=config, seed=topics.seed, corpus=corpus, source=source, seconds=fit.seconds)
+
+
+def _write_vocabulary(writer: hdf5.Writer, engine: LocalEngine) -> None:
+    """The words, with what they count in this corpus."""
+    writer.put("vocabulary/term", engine.corpus.vocabulary)
+    frequency, count = engine.map_reduce(vocabulary_step, engine.corpus.n_terms, about="vocabulary")
+    writer.put("vocabulary/document_frequency", frequency)
+    writer.put("vocabulary/count", count)
+
+
+def vocabulary_step(rows: Rows, state: State, n_terms: int) -> tuple[Partials, State]:
+    """Partials (V,) int64: documents that use each word, and uses."""
+    frequency = np.bincount(rows.indices, minlength=n_terms)
+    return (frequency, np.bincount(rows.indices, rows.counts, minlength=n_terms).astype(np.int64)), {}
+
+
+def _write_documents(writer: hdf5.Writer, engine: LocalEngine, fit: TopicFit, config: TopicsConfig) -> None:
+    """Every document's topics, those held out too, a partition at a time."""
+    corpus, model = engine.corpus, fit.model
+    held_out = np.zeros(corpus.n_documents, np.uint8)
+    held_out[document_sets(corpus.n_documents, config).held_out] = 1
+    writer.put("documents/id", corpus.document_ids)
+    writer.put("documents/held_out", held_out)
+    shares = writer.stream("documents/topic", (corpus.n_documents, model.n_topics), np.float32)
+    lengths = writer.stream("documents/length", (corpus.n_documents,), np.int64)
+    alpha = model.alpha.astype(np.float32)
+    for index, (topics, length) in engine.map(documents_step, model.word_topic, alpha, about="documents"):
+        start = int(corpus.starts[index])
+        shares.write(start, topics)
+        lengths.write(start, length)
