@@ -45,7 +45,7 @@ class MissingExtraError(TdtoolError):
         super().__init__(f"{package} is not installed", hint=f"run: pip install 'tdtool[{extra}]'")
 
 
-class Terminated(TdtoolError):
+class TerminatedError(TdtoolError):
     """SIGTERM arrived (exit code 143); raised in the main thread so that every `with` block cleans up."""
 
     exit_code = 143

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
+import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 logger = logging.getLogger("tdtool")
@@ -64,43 +67,81 @@ def task(description: str, total: float | None = None) -> Iterator[Task]:
     if _progress is None:
         yield _Silent()
         return
-    identifier = _progress.add_task(description, total=total)
+    identifier = _progress.add_task(printable(description), total=total)
+    _progress.start()
     try:
         yield _Bar(_progress, identifier)
     finally:
         _progress.remove_task(identifier)
+        if not _progress.task_ids:
+            _progress.stop()  # what is printed between stages has the terminal to itself
 
 
 @contextlib.contextmanager
 def configured(verbosity: int = 0) -> Iterator[None]:
     """Send notes to stderr for the life of one command. verbosity : -1 warnings only, 0 notes, 1 details.
 
-    Bars appear only on a terminal; rich obeys NO_COLOR by itself.
+    Bars appear only on a terminal (rich, which obeys NO_COLOR by itself); otherwise notes are plain lines.
     """
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
+    with contextlib.ExitStack() as stack:
+        if sys.stderr.isatty():
+            handler = _TerminalHandler(stack.enter_context(_bars(shown=verbosity >= 0)))
+        handler.setFormatter(_Plain())
+        before = logger.level
+        logger.setLevel(level)
+        logger.addHandler(handler)
+        stack.callback(logger.setLevel, before)
+        stack.callback(logger.removeHandler, handler)
+        yield
+
+
+@contextlib.contextmanager
+def _bars(shown: bool) -> Iterator[Console]:
     global _progress
     from rich.console import Console
-    from rich.logging import RichHandler
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)
-    handler.setFormatter(_Plain())
-    logger.addHandler(handler)
-    logger.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG))
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    _progress = progress = Progress(
+        *columns, console=console, transient=True, disable=not shown, redirect_stdout=False, redirect_stderr=False
+    )
     try:
-        if console.is_terminal and verbosity >= 0:
-            with Progress(*columns, console=console, transient=True) as progress:
-                _progress = progress
-                yield
-        else:
-            yield
+        yield console
     finally:
         _progress = None
-        logger.removeHandler(handler)
+        progress.stop()
+
+
+class _TerminalHandler(logging.Handler):
+    """Prints above the bars. Neither markup nor control characters of a message mean anything."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        return prefix + super().format(record)
+        return printable(prefix + super().format(record), keep="\n")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text from files and corpora as it may go to a terminal: control, direction and lone surrogate characters escaped.
+
+    keep : control characters that stay ("\\n" for text of several lines).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or not _is_control(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_control(character: str) -> bool:
+    """Control and line separators, surrogates, and what steers the text around it; but not the joiners scripts need."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in "\u00ad\u200c\u200d"

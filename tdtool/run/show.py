@@ -13,7 +13,7 @@ import numpy as np
 from tdtool.data.ledger import Ledger
 from tdtool.errors import InputError
 from tdtool.store import hdf5
-from tdtool.store.exports import check_exports, export_file, top_terms
+from tdtool.store.exports import check_export, export_all, top_terms
 
 _WORDS_OF_A_CORPUS = 20
 
@@ -72,9 +72,9 @@ def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> D
 
 def export(path: Path, outputs: Sequence[Path], *, force: bool = False) -> None:
     """Write a result in other formats; nothing is written unless all can be."""
-    check_exports(outputs, force)
     for output in outputs:
-        export_file(path, output, force=force)
+        check_export(output, force)
+    export_all(path, outputs, force=force)
 
 
 def _array(reader: hdf5.Reader, path: str) -> dict[str, Any]:

@@ -1,0 +1,145 @@
+"""Words and their numbers 0, 1, 2, ... in order of arrival: an open-addressing hash table over flat arrays.
+
+terms : (room,) uint8, the words' bytes one after the other; starts : (V_room + 1,) int64 into terms; hashes : (V_room,)
+int64, 31 bits each; slots : (power of two,) int64, 0 where free, else hash * 2^32 + number + 1. At most half the slots
+are taken. How many words there are, and that there is room for more, is the caller's to know.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.kernels.backend import jit
+
+_START, _STEP, _MASK = 0x11C9DC5, 16777619, 0x7FFFFFFF
+_NUMBER = 0xFFFFFFFF
+
+
+@jit
+def add_words(
+    source: NDArray[np.uint8],
+    ends: NDArray[np.int32],
+    n_source: int,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    n_terms: int,
+    numbers: NDArray[np.int32],
+) -> int:
+    """Number words that lie one after the other; returns the new number of distinct words.
+
+    source : (n_bytes,) uint8; ends : (>= n_source,) int32, the place after each word; numbers : (>= n_source,) int32, filled;
+    an empty word gets -1 and is not entered.
+    """
+    begin = np.int64(0)
+    for word in range(n_source):
+        size = ends[word] - begin
+        if size == 0:
+            numbers[word] = -1
+            continue
+        value = np.int64(_START)
+        for place in range(begin, begin + size):
+            value = ((value ^ np.int64(source[place])) * _STEP) & _MASK
+        value ^= value >> 15
+        number, slot = _find(source, begin, size, value, terms, starts, slots)
+        if number < 0:
+            number = n_terms
+            _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
+            n_terms += 1
+        numbers[word] = number
+        begin += size
+    return n_terms
+
+
+@jit
+def merge_words(
+    source: NDArray[np.uint8],
+    source_starts: NDArray[np.int64],
+    source_hashes: NDArray[np.int64],
+    n_source: int,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    n_terms: int,
+    enter: bool,
+    numbers: NDArray[np.int32],
+) -> int:
+    """Number the words of another table (source, source_starts, source_hashes); returns the new number of distinct words.
+
+    enter : whether words that are not here are added, or get -1; numbers : (n_source,) int32, filled.
+    """
+    for word in range(n_source):
+        begin, value = source_starts[word], source_hashes[word]
+        size = source_starts[word + 1] - begin
+        number, slot = _find(source, begin, size, value, terms, starts, slots)
+        if number < 0 and enter:
+            number = n_terms
+            _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
+            n_terms += 1
+        numbers[word] = number
+    return n_terms
+
+
+@jit
+def fill_slots(hashes: NDArray[np.int64], n_terms: int, slots: NDArray[np.int64]) -> None:
+    """Enter the words 0..n_terms-1 into empty `slots`."""
+    mask = slots.size - 1
+    for number in range(n_terms):
+        slot = hashes[number] & mask
+        while slots[slot] != 0:
+            slot = (slot + 1) & mask
+        slots[slot] = (hashes[number] << 32) + number + 1
+
+
+@jit
+def _find(
+    source: NDArray[np.uint8],
+    begin: int,
+    size: int,
+    value: int,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    slots: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Number of the word source[begin:begin + size] with hash `value`, or -1; and the slot where it is or belongs."""
+    mask = slots.size - 1
+    slot = value & mask
+    entry = slots[slot]
+    while entry != 0:
+        if entry >> 32 == value:
+            number = (entry & _NUMBER) - 1
+            first = starts[number]
+            same = 0
+            if starts[number + 1] - first == size:
+                while same < size and terms[first + same] == source[begin + same]:
+                    same += 1
+            if same == size:
+                return number, slot
+        slot = (slot + 1) & mask
+        entry = slots[slot]
+    return np.int64(-1), slot
+
+
+@jit
+def _enter(
+    source: NDArray[np.uint8],
+    begin: int,
+    size: int,
+    value: int,
+    slot: int,
+    number: int,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    slots: NDArray[np.int64],
+) -> None:
+    """Enter a new word into the free slot that _find gave."""
+    first = starts[number]
+    for place in range(size):
+        terms[first + place] = source[begin + place]
+    starts[number + 1] = first + size
+    hashes[number] = value
+    slots[slot] = (value << 32) + number + 1

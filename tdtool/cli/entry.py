@@ -1,0 +1,113 @@
+"""From the shell and back: signals, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import ClassVar, NoReturn
+
+import click
+
+from tdtool.cli.group import ReaderGoneError, cli
+from tdtool.cli.options import Session
+from tdtool.errors import ResourceError, TdtoolError, TerminatedError
+
+_INTERRUPTED, _TERMINATED = 130, 143
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SMALLER = "fewer topics, a smaller --max-vocabulary or a lower --memory take less"
+_ELSEWHERE = "free some space, or choose another place by -o and TMPDIR"
+
+
+def main() -> NoReturn:
+    """The command `tdtool`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command line, from arguments to exit code; every message is printed."""
+    session = Session()
+    _let_any_text_out()
+    with _Signals():
+        try:
+            result = cli.main(list(arguments), prog_name="tdtool", standalone_mode=False, obj=session)
+            sys.stdout.flush()
+        except BaseException as error:
+            if session.debug and not isinstance(
+                error, (SystemExit, ReaderGoneError, BrokenPipeError, click.ClickException)
+            ):
+                import traceback
+
+                traceback.print_exc()
+            return _answer(error, session)
+    return result if isinstance(result, int) else 0
+
+
+def _answer(error: BaseException, session: Session) -> int:
+    """Say what happened, on stderr; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show(sys.stderr)
+        return error.exit_code
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return _say("Interrupted.", _INTERRUPTED)
+    if isinstance(error, TerminatedError):
+        return _say("Terminated.", _TERMINATED)
+    if isinstance(error, TdtoolError):
+        return _say(f"Error: {error}", error.exit_code)
+    if isinstance(error, MemoryError):
+        return _say(f"Error: not enough memory\n  {_SMALLER}", ResourceError.exit_code)
+    if isinstance(error, (ReaderGoneError, BrokenPipeError)):
+        return _leave_the_pipe()
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _say(
+            f"Error: {error.filename or 'scratch files'}: the disk is full\n  {_ELSEWHERE}", ResourceError.exit_code
+        )
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, OSError):
+        return _say(f"Error: {error.filename or 'the system says'}: {error.strerror or error}", 1)
+    again = "" if session.debug else "\n  this is a bug in tdtool; run again with --debug and report what it prints"
+    return _say(f"Error: {type(error).__name__}: {' '.join(str(error).split())}{again}", 1)
+
+
+def _say(message: str, code: int) -> int:
+    from tdtool.log import printable
+
+    click.echo(printable(message, keep="\n"), err=True)
+    return code
+
+
+def _leave_the_pipe() -> int:
+    """What is left of the output goes nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _let_any_text_out() -> None:
+    """Words of any script reach a terminal of any encoding, as escapes where it has no letter for them."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Signals:
+    """While a command runs SIGTERM ends it as Ctrl-C does, through every `with` block; a second signal does at once."""
+
+    _codes: ClassVar = {signal.SIGINT: _INTERRUPTED, signal.SIGTERM: _TERMINATED}
+
+    def __enter__(self) -> None:
+        self._seen = False
+        self._before = {number: signal.signal(number, self._handle) for number in self._codes}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._seen:
+            os._exit(self._codes[signal.Signals(number)])
+        self._seen = True
+        raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError("terminated by SIGTERM")

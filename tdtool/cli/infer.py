@@ -1,0 +1,68 @@
+"""tdtool infer"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tdtool.cli import options
+from tdtool.cli.options import Command
+from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.config import SourceConfig
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("tdtool infer news.topics.h5 today/", "the topics of a directory of new documents"),
+        ("tdtool infer news.topics.h5 today.jsonl --export today.documents.csv", "as a table: one row a document"),
+    ),
+)
+@click.argument("model", type=options.FILE)
+@click.argument("corpus")
+@options.output("CORPUS.documents.h5")
+@options.exports
+@options.as_json
+@options.force
+@options.source_options
+@options.workers
+@options.memory
+@options.common
+def infer(
+    model: Path,
+    corpus: str,
+    output: Path | None,
+    exports: tuple[Path, ...],
+    as_json: bool,
+    force: bool,
+    source_config: SourceConfig,
+    workers: int | None,
+    memory: int | None,
+) -> None:
+    """Find the topics of new documents with a model.
+
+    MODEL is a file of `tdtool topics`; CORPUS is read as there, and its words are made as the model's were. Words the
+    model does not know are counted. The same documents always get the same topics.
+    """
+    from tdtool.report import tables
+    from tdtool.run.infer import infer_documents
+    from tdtool.run.outputs import default_output
+
+    output = output or default_output(corpus, "documents")
+    check_outputs(output, exports, force)
+    result = infer_documents(
+        model,
+        corpus,
+        output,
+        source=source_config,
+        workers=workers,
+        memory=memory,
+        force=force,
+        exports=tuple(map(str, exports)),
+    )
+    if as_json:
+        say_json(result.as_dict())
+        return
+    say(tables.summary_text(result.as_dict()))
+    say(str(result.path))

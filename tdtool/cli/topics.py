@@ -1,0 +1,159 @@
+"""tdtool topics"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from tdtool.cli import options
+from tdtool.cli.options import Command, NumberOrAuto, option
+from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.config import IngestConfig, TopicsConfig
+
+if TYPE_CHECKING:
+    from tdtool.run.topics import TopicsResult
+
+_DEFAULT = TopicsConfig()
+
+_model_options = options.combined(
+    option(
+        "-k",
+        "--n-topics",
+        "n_topics",
+        section="Model",
+        type=NumberOrAuto(2),
+        metavar="N|auto",
+        default="auto",
+        help="Number of topics; auto tries a grid and takes the most coherent.",
+    ),
+    option(
+        "--alpha0",
+        section="Model",
+        type=click.FloatRange(0, min_open=True),
+        metavar="F",
+        default=_DEFAULT.alpha0,
+        help="Dirichlet sum assumed by the spectral step: lower for documents of few topics.",
+    ),
+    option(
+        "--polish",
+        section="Model",
+        type=NumberOrAuto(0),
+        metavar="N|auto",
+        default=_DEFAULT.polish,
+        help="Variational passes after the spectral step.",
+    ),
+    option(
+        "--m3",
+        section="Model",
+        type=click.Choice(["auto", "implicit", "dense"]),
+        default=_DEFAULT.m3,
+        help="How the third moment is used; auto takes the cheapest.",
+    ),
+    option(
+        "--held-out",
+        section="Model",
+        type=click.FloatRange(0, 0.5),
+        metavar="F",
+        default=_DEFAULT.held_out,
+        help="Share of documents kept out of the fit, to score it.",
+    ),
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("tdtool topics corpus/", "a directory of text files; the number of topics is chosen"),
+        ("tdtool topics docs.tsv.gz --column text -k 50 -o news.h5 --export news.csv", "one column of a table"),
+        ("zcat docs.jsonl.gz | tdtool topics - --field body --json", "from a pipe, for a program"),
+    ),
+)
+@click.argument("source")
+@_model_options
+@options.output("SOURCE.topics.h5")
+@options.exports
+@options.top()
+@option("--dry-run", section="Output", is_flag=True, help="Read the source, say what a run would take, and stop.")
+@options.as_json
+@options.force
+@options.ingest_options
+@options.seed
+@options.workers
+@options.memory
+@options.common
+def topics(
+    source: str,
+    n_topics: int | Literal["auto"],
+    alpha0: float,
+    polish: int | Literal["auto"],
+    m3: Literal["auto", "implicit", "dense"],
+    held_out: float,
+    output: Path | None,
+    exports: tuple[Path, ...],
+    n_words: int,
+    dry_run: bool,
+    as_json: bool,
+    force: bool,
+    ingest_config: IngestConfig,
+    seed: int,
+    workers: int | None,
+    memory: int | None,
+) -> None:
+    """Find the topics of a corpus.
+
+    SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
+    or compressed; tar or zip of text files), a corpus made by `tdtool ingest`, or - for standard input. The format is
+    recognised.
+    """
+    from tdtool.run import topics as run
+    from tdtool.run.outputs import default_output
+
+    config = TopicsConfig(
+        None if n_topics == "auto" else n_topics, alpha0=alpha0, m3=m3, polish=polish, held_out=held_out, seed=seed
+    )
+    output = output or default_output(source, "topics")
+    check_outputs(output, exports, force)
+    if dry_run:
+        plan = run.plan_topics(source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
+        _print_plan(plan.as_dict(), as_json)
+        return
+    result = run.fit_topics(
+        source,
+        output,
+        ingest=ingest_config,
+        topics=config,
+        workers=workers,
+        memory=memory,
+        force=force,
+        exports=tuple(map(str, exports)),
+    )
+    if as_json:
+        say_json(result.as_dict())
+    else:
+        _print_result(result, n_words)
+
+
+def _print_result(result: TopicsResult, n_words: int) -> None:
+    from tdtool.report import tables
+
+    if result.selection:
+        tables.print_selection(result.selection, result.n_topics)
+        say("")
+    rows = zip(range(result.n_topics), result.sizes, result.coherence, result.top_words(n_words), strict=True)
+    tables.print_topics([tables.TopicRow(topic, float(size), float(npmi), words) for topic, size, npmi, words in rows])
+    say("\n" + tables.scores_text(result.scores))
+    for warning in result.warnings:
+        say(f"Warning: {warning}")
+    say(f"{result.ledger}\n{result.n_topics} topics in {result.seconds:.1f} s")
+    say(str(result.path))
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+    from tdtool.report import tables
+
+    if as_json:
+        say_json(plan)
+    else:
+        say(tables.facts_text({name.replace("_", " "): value for name, value in plan.items()}))

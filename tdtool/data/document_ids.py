@@ -1,0 +1,126 @@
+"""Names of documents: kept on disk while a corpus is made, and made unique."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool import log
+from tdtool.data.spill import Piece, Spill
+from tdtool.errors import InputError
+
+
+class IdBatch(NamedTuple):
+    """Where the names of one batch's documents lie: their bytes, the end of each, and their lines; path : the file read."""
+
+    data: Piece
+    ends: Piece
+    lines: Piece
+    path: str
+
+
+class DocumentIds:
+    """The names of all D documents, in order. Only a 64-bit key of each stays in memory."""
+
+    def __init__(self, spill: Spill) -> None:
+        self._spill = spill
+        self._batches: list[IdBatch] = []
+        self._keys: list[NDArray[np.uint64]] = []
+        self._renamed: dict[int, str] = {}
+
+    def add(self, ids: Sequence[str], lines: NDArray[np.int64], path: str) -> None:
+        """Put aside the names of a batch."""
+        encoded = [name.encode("utf-8", "backslashreplace") for name in ids]
+        self._keys.append(np.fromiter(map(_key, encoded), np.uint64, len(encoded)))
+        data = np.frombuffer(b"".join(encoded), np.uint8)
+        ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        put = self._spill.put
+        self._batches.append(IdBatch(put(data), put(ends), put(np.asarray(lines, np.int64)), path))
+
+    def batches(self) -> Iterator[list[str]]:
+        """The names, a batch at a time."""
+        position = 0
+        for batch, keys in zip(self._batches, self._keys, strict=True):
+            names = self._names(batch)
+            if self._renamed:
+                for place in self._renamed.keys() & range(position, position + keys.size):
+                    names[place - position] = self._renamed[place]
+            position += keys.size
+            yield names
+
+    def place(self, batch: int, row: int) -> tuple[str, int | None]:
+        """File and line of one document; the line is None where the document is a whole file."""
+        found = self._batches[batch]
+        line = int(self._spill.get(found.lines)[row])
+        return (found.path, line) if line else (f"{found.path}/{self._names(found)[row]}", None)
+
+    def make_unique(self, *, strict: bool) -> None:
+        """Give documents with the same name a "#2", "#3", ... from the second on; `strict`: InputError instead."""
+        repeats = list(self._repeats())
+        if not repeats:
+            return
+        name, first, second = repeats[0]
+        places = [self._place(document) for document in (first, second)]
+        if strict:
+            hint = "name the column or field with the documents' own ids, or leave it out"
+            raise InputError(
+                f'two documents have the id "{name}"', path=places[1], hint=f"the first is {places[0]}; {hint}"
+            )
+        self._rename(repeats)
+        example = f'"{name}" at {places[0]} and {places[1]}'
+        log.warn(f"{len(repeats):,} documents repeat the id of an earlier one ({example}); they get #2, #3, ...")
+
+    def _repeats(self) -> Iterable[tuple[str, int, int]]:
+        """(name, first document, this document) of each document whose name was there before, in order."""
+        keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
+        order = np.argsort(keys, kind="stable")
+        twin = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+        if not twin.size:
+            return []
+        suspects = np.unique(np.concatenate([order[twin], order[twin + 1]]))
+        seen: dict[str, int] = {}
+        repeats = []
+        for document, name in zip(suspects.tolist(), self._names_of(suspects), strict=True):
+            if seen.setdefault(name, document) != document:
+                repeats.append((name, seen[name], document))
+        return repeats
+
+    def _rename(self, repeats: list[tuple[str, int, int]]) -> None:
+        taken = set(np.concatenate(self._keys).tolist())
+        counts: dict[str, int] = {}
+        for name, _, document in repeats:
+            number = counts.get(name, 1) + 1
+            while _key(f"{name}#{number}".encode()) in taken:
+                number += 1
+            counts[name] = number
+            self._renamed[document] = f"{name}#{number}"
+            taken.add(_key(self._renamed[document].encode()))
+
+    def _names_of(self, documents: NDArray[np.int64]) -> Iterator[str]:
+        """Names of documents given in ascending order."""
+        borders = np.cumsum([0] + [keys.size for keys in self._keys])
+        for batch, (first, last) in zip(self._batches, pairwise(borders), strict=True):
+            here = documents[(documents >= first) & (documents < last)]
+            if here.size:
+                names = self._names(batch)
+                yield from (names[document - first] for document in here)
+
+    def _place(self, document: int) -> str:
+        borders = np.cumsum([keys.size for keys in self._keys])
+        batch = int(np.searchsorted(borders, document, side="right"))
+        path, line = self.place(batch, document - int(borders[batch] - self._keys[batch].size))
+        return path if line is None else f"{path}:{line}"
+
+    def _names(self, batch: IdBatch) -> list[str]:
+        data, ends = self._spill.get(batch.data).tobytes(), self._spill.get(batch.ends).tolist()
+        return [data[start:end].decode("utf-8") for start, end in pairwise([0, *ends])]
+
+
+def _key(name: bytes) -> int:
+    """Equal names have equal keys; different ones nearly always differ."""
+    return zlib.crc32(name) << 32 | zlib.adler32(name)

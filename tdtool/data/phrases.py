@@ -1,0 +1,169 @@
+"""Phrases: neighbouring words that belong together become one term, "new_york".
+
+Two words are neighbours when nothing but separators stands between them in one document. Stop words, words left out for
+their length, numbers and Chinese or Japanese words take no part and are never skipped over. A pair is a phrase when it is
+used at least `LEAST_COUNT` times and its normalised pointwise mutual information, log(p(ab) / p(a)p(b)) / -log p(ab),
+is at least `LEAST_NPMI`. Phrases are joined from left to right; three words are found by a second round over the result.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool import log
+from tdtool.data.spill import Piece, Spill
+from tdtool.data.stop_words import StopWords
+from tdtool.data.vocabulary import Vocabulary, WordTable
+from tdtool.kernels.pairs_cpu import count_pairs, insert_pairs, join_pairs
+
+LEAST_COUNT, LEAST_NPMI = 10, 0.5
+#: Between the words of a phrase; the tokeniser never leaves one inside a word.
+JOINT = "_"
+#: When there are more pairs than this, the rarest are forgotten (what is lost was rare so far).
+_MOST_PAIRS = 1 << 22
+
+
+class Stream(NamedTuple):
+    """Words of D_b documents in reading order: tokens (n_tokens,) int32, -1 for none, and ends (D_b,) int64; put aside."""
+
+    tokens: Piece
+    ends: Piece
+
+
+class PairTable:
+    """Pairs of words with a number each. keys, values : (power of two,) int64, see kernels.pairs_cpu."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.keys: NDArray[np.int64] = np.zeros(1 << 10, np.int64)
+        self.values: NDArray[np.int64] = np.zeros(1 << 10, np.int64)
+
+    def reserve(self, n_pairs: int) -> None:
+        """Make room for so many more pairs."""
+        if 2 * (self.size + n_pairs) > self.keys.size:
+            self._rebuild(self.keys, self.values, n_pairs)
+
+    def forget(self, n_pairs: int) -> None:
+        """Keep the most frequent, at most n_pairs: those above the least count that leaves no more."""
+        if self.size > n_pairs:
+            counts = np.sort(self.values[self.keys != 0])
+            kept = self.values > counts[-n_pairs - 1]
+            self._rebuild(self.keys[kept], self.values[kept], 0)
+
+    def items(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """First words, second words, values : (n,) int64 each, in ascending order of the words' numbers."""
+        keys = self.keys[self.keys != 0]
+        order = np.argsort(keys)
+        return keys[order] >> 32, keys[order] & 0xFFFFFFFF, self.values[self.keys != 0][order]
+
+    def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+        """Enter distinct new pairs."""
+        self.reserve(first.size)
+        insert_pairs((first.astype(np.int64) << 32) + second, values.astype(np.int64), self.keys, self.values)
+        self.size += first.size
+
+    def _rebuild(self, keys: NDArray[np.int64], values: NDArray[np.int64], n_more: int) -> None:
+        self.size = int(np.count_nonzero(keys))
+        room = 1 << (2 * (self.size + n_more) + 1).bit_length()
+        self.keys, self.values = np.zeros(room, np.int64), np.zeros(room, np.int64)
+        insert_pairs(keys, values, self.keys, self.values)
+
+
+def find_phrases(
+    streams: list[Stream], vocabulary: Vocabulary, spill: Spill, stop: StopWords, ngrams: int
+) -> list[Stream]:
+    """Join the phrases of up to `ngrams` words that the text itself shows; their terms are added to the vocabulary."""
+    n_words = np.ones(vocabulary.size, np.uint8)
+    n_words[_taking_no_part(vocabulary, stop)] = 0
+    for length in range(2, ngrams + 1):
+        uses = totals(streams, vocabulary.size, spill)
+        often = np.where(uses >= LEAST_COUNT, n_words, 0).astype(np.uint8)
+        pairs = _count(streams, often, length, spill)
+        first, second = _chosen(pairs, uses)
+        words = vocabulary.words()
+        added = vocabulary.add([f"{words[a]}{JOINT}{words[b]}" for a, b in zip(first, second, strict=True)])
+        log.detail(f"{first.size:,} phrases of {length} words")
+        n_words = np.concatenate([n_words, np.full(vocabulary.size - n_words.size, length, np.uint8)])
+        streams = _joined(streams, first, second, added.astype(np.int64), spill)
+    return streams
+
+
+def known_phrases(streams: list[Stream], vocabulary: Vocabulary, spill: Spill, ngrams: int) -> list[Stream]:
+    """Join the phrases that are in a fixed vocabulary already. Parts that it lacks are added to it, after its own words."""
+    known = [tuple(word.split(JOINT)) for word in vocabulary.words()]
+    pairs = [parts for parts in known if len(parts) == 2]
+    triples = [parts for parts in known if len(parts) == 3]
+    halves = set(pairs)
+    pairs += sorted({t[:2] for t in triples if t[:2] not in halves and t[1:] not in halves})
+    streams = _joined(streams, *_as_pairs([(*pair, JOINT.join(pair)) for pair in pairs], vocabulary), spill)
+    if ngrams < 3:
+        return streams
+    ways = [(JOINT.join(t[:2]), t[2], JOINT.join(t)) for t in triples]
+    ways += [(t[0], JOINT.join(t[1:]), JOINT.join(t)) for t in triples]
+    return _joined(streams, *_as_pairs(ways, vocabulary), spill)
+
+
+def _as_pairs(ways: list[tuple[str, ...]], vocabulary: Vocabulary) -> tuple[NDArray[np.int64], ...]:
+    """Numbers of the first word, the second and the phrase of each: (n,) int64 three times."""
+    words = [word for way in ways for word in way]
+    first, second, whole = vocabulary.add(words).astype(np.int64).reshape(-1, 3).T
+    return first, second, whole
+
+
+def _taking_no_part(vocabulary: Vocabulary, stop: StopWords) -> NDArray[np.int32]:
+    table = WordTable()
+    table.add(sorted(stop.words | {"#"}))
+    numbers = vocabulary.find(table)
+    return numbers[numbers >= 0]
+
+
+def totals(streams: list[Stream], n_terms: int, spill: Spill) -> NDArray[np.int64]:
+    """How often each term is used: (V,) int64."""
+    uses = np.zeros(n_terms, np.int64)
+    for stream in streams:
+        tokens = spill.get(stream.tokens)
+        uses += np.bincount(tokens[tokens >= 0], minlength=n_terms)
+    return uses
+
+
+def _count(streams: list[Stream], n_words: NDArray[np.uint8], length: int, spill: Spill) -> PairTable:
+    pairs = PairTable()
+    with log.task(f"phrases of {length} words", total=len(streams)) as bar:
+        for stream in streams:
+            tokens, ends = spill.get(stream.tokens), spill.get(stream.ends)
+            pairs.reserve(tokens.size)
+            pairs.size += int(count_pairs(tokens, ends, n_words, length, pairs.keys, pairs.values))
+            pairs.forget(_MOST_PAIRS)
+            bar.advance()
+    return pairs
+
+
+def _chosen(pairs: PairTable, uses: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The words of the pairs that are phrases: (n,) int64 each."""
+    first, second, counts = pairs.items()
+    n_tokens = uses.sum()
+    enough = counts >= LEAST_COUNT
+    first, second, counts = first[enough], second[enough], counts[enough]
+    share = np.minimum(counts / max(n_tokens, 1), 1 - 1e-12)
+    mutual = np.log(counts / uses[first]) + np.log(n_tokens / uses[second])
+    is_phrase = mutual >= LEAST_NPMI * -np.log(share)
+    return first[is_phrase], second[is_phrase]
+
+
+def _joined(
+    streams: list[Stream], first: NDArray[np.int64], second: NDArray[np.int64], whole: NDArray[np.int64], spill: Spill
+) -> list[Stream]:
+    if not first.size:
+        return streams
+    table = PairTable()
+    table.add(first, second, whole)
+    result = []
+    for stream in streams:
+        tokens, ends = spill.get(stream.tokens), spill.get(stream.ends)
+        joined, joined_ends = np.empty(tokens.size, np.int32), np.empty(ends.size, np.int64)
+        size = join_pairs(tokens, ends, table.keys, table.values, joined, joined_ends)
+        result.append(Stream(spill.put(joined[:size]), spill.put(joined_ends)))
+    return result

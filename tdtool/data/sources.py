@@ -1,0 +1,90 @@
+"""The one door to documents: open_source looks at what it is given and hands out the reader that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tdtool.config import SourceConfig
+from tdtool.data.formats import FORMATS, sniff
+from tdtool.data.source_types import CountSource, TextSource
+from tdtool.data.streams import Input, trouble
+from tdtool.errors import InputError, UsageError
+
+
+def open_source(path: str, config: SourceConfig) -> TextSource | CountSource:
+    """Open documents: a directory, a file (compressed or not) or "-" for standard input.
+
+    The format is recognised by content and name unless the configuration says it. Raises InputError when the input is
+    not there, is empty, or is not what it should be.
+    """
+    if config.format != "auto" and config.format not in FORMATS:
+        raise UsageError(f"there is no format {config.format!r}", hint=f"known are auto, {', '.join(FORMATS)}")
+    if path != "-" and _is_directory(path):
+        return _open_directory(path, config)
+    if config.format == "directory":
+        raise InputError("it is a file, not a directory", path=path, hint="leave out --format directory")
+    source = Input(path, config)
+    if not source.head:
+        raise InputError("it is empty", path=source.path)
+    found = sniff(source.head, source.name, source.path) if config.format == "auto" else config.format
+    return _open_file(source, found)
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError as error:
+        raise trouble(path, error) from error
+
+
+def _open_directory(path: str, config: SourceConfig) -> TextSource:
+    if config.format not in ("auto", "directory"):
+        raise InputError(
+            f"it is a directory; the format {config.format} is that of a file", path=path, hint="name the file in it"
+        )
+    from tdtool.data.text_files import open_directory
+
+    return open_directory(path, config)
+
+
+def _open_file(source: Input, found: str) -> TextSource | CountSource:
+    """The reader of a format; each is imported when it is used."""
+    if found == "lines":
+        from tdtool.data.text_lines import open_lines
+
+        return open_lines(source)
+    if found in ("csv", "tsv"):
+        from tdtool.data.table_text import open_table
+
+        return open_table(source, found)
+    if found == "jsonl":
+        from tdtool.data.text_json import open_json_lines
+
+        return open_json_lines(source)
+    if found == "parquet":
+        from tdtool.data.table_parquet import open_parquet
+
+        return open_parquet(source)
+    if found in ("tar", "zip"):
+        from tdtool.data.text_archives import open_archive
+
+        return open_archive(source, found)
+    return _open_counts(source, found)
+
+
+def _open_counts(source: Input, found: str) -> CountSource:
+    if found == "uci":
+        from tdtool.data.counts_uci import open_uci
+
+        return open_uci(source)
+    if found == "matrix-market":
+        from tdtool.data.counts_matrix import open_matrix_market
+
+        return open_matrix_market(source)
+    if found == "npz":
+        from tdtool.data.counts_npz import open_npz
+
+        return open_npz(source)
+    from tdtool.data.counts_pairs import open_pairs
+
+    return open_pairs(source, found)

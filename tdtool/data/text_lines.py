@@ -1,0 +1,21 @@
+"""One document a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tdtool.data.batches import TextBatch
+from tdtool.data.ledger import Ledger
+from tdtool.data.source_types import OnBytes, TextSource
+from tdtool.data.streams import Input
+from tdtool.data.text_rows import Layout, row_batches
+
+
+def open_lines(source: Input) -> TextSource:
+    """A source whose documents are the lines of a file; ids are line numbers."""
+
+    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
+        with source.open(on_bytes) as stream:
+            yield from row_batches(stream, Layout(), source.path, ledger)
+
+    return TextSource("lines", source.path, source.size, "text, one document a line", read)

@@ -1,0 +1,228 @@
+"""Documents that are rows of one stream: lines, or the text field of CSV and TSV. Read in blocks, split by a kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.data.batches import TextBatch
+from tdtool.data.ledger import Ledger
+from tdtool.data.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG
+from tdtool.data.streams import ByteStream
+from tdtool.data.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, BYTE_ORDER_MARK, printable
+from tdtool.errors import InputError
+from tdtool.kernels import rows_cpu
+from tdtool.kernels.rows_cpu import NO_BYTE
+
+RAGGED = "wrong number of columns"
+
+#: Rows seen before a majority of ragged ones is called an error; the end of the input decides in any case.
+_RAGGED_COUNT_FROM = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a row is cut. delimiter, quote : byte values or NO_BYTE; columns from 0, id_column -1: the line's number.
+
+    n_columns : what every row must have, 0 for anything; has_header : the first row names the columns.
+    """
+
+    delimiter: int = NO_BYTE
+    quote: int = NO_BYTE
+    n_columns: int = 0
+    text_column: int = 0
+    id_column: int = -1
+    has_header: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Complete rows of one block. buffer : (n_bytes,) uint8; facts : (N_FACTS, n) int64 of rows_cpu, lines absolute."""
+
+    buffer: NDArray[np.uint8]
+    facts: NDArray[np.int64]
+
+
+def row_batches(stream: ByteStream, layout: Layout, path: str, ledger: Ledger) -> Iterator[TextBatch]:
+    """Read a stream to its end as documents. Ragged, empty and endless rows go to the ledger."""
+    check = _RaggedCheck(layout, path)
+    header = layout.has_header
+    for rows in row_blocks(stream, layout, path, ledger):
+        facts = rows.facts[:, 1:] if header else rows.facts
+        header = False
+        good = check.good(facts, ledger)
+        for batch in _cut(facts[:, good], rows.buffer, layout, path, ledger):
+            ledger.use(len(batch.ids))
+            yield batch
+    check.finish()
+
+
+def row_blocks(stream: ByteStream, layout: Layout, path: str, ledger: Ledger) -> Iterator[Rows]:
+    """The rows of a stream, some megabytes at a time. What is yielded is valid until the next is asked for."""
+    if stream.peek(3) == BYTE_ORDER_MARK:
+        stream.read(3)
+    buffer, filled, line = np.empty(BATCH_BYTES, np.uint8), 0, 1
+    out = np.empty((rows_cpu.N_FACTS, BATCH_DOCUMENTS), np.int64)
+    final = False
+    while not final:
+        filled += stream.readinto(buffer[filled:])
+        final = filled < buffer.size
+        used = 0
+        for rows, n_bytes, n_lines in _scan(buffer[:filled], layout, final, out, path, line):
+            yield rows
+            used, line = used + n_bytes, line + n_lines
+        if used == 0 and filled == buffer.size:
+            if buffer.size < LONGEST_DOCUMENT:
+                buffer = np.concatenate([buffer, np.empty(buffer.size, np.uint8)])
+                continue
+            _refuse_long_quote(buffer, layout, path, line)
+            ledger.skip(TOO_LONG, path, line)
+            line += 1
+            buffer, filled = _behind_newline(stream)
+            continue
+        buffer, filled = _carried(buffer, used, filled)
+
+
+def _scan(
+    buffer: NDArray[np.uint8], layout: Layout, final: bool, out: NDArray[np.int64], path: str, line: int
+) -> Iterator[tuple[Rows, int, int]]:
+    used = 0
+    while used < buffer.size:
+        n, n_bytes, n_lines, unclosed = rows_cpu.scan_rows(
+            buffer[used:],
+            delimiter=layout.delimiter,
+            quote=layout.quote,
+            text_column=layout.text_column,
+            id_column=layout.id_column,
+            final=final,
+            out=out,
+        )
+        if n:
+            facts = out[:, :n]
+            facts[rows_cpu.ROW_LINE] += line
+            yield Rows(buffer[used:], facts), n_bytes, n_lines
+        used, line = used + n_bytes, line + n_lines
+        if unclosed:
+            raise _unclosed(path, line)
+        if n < out.shape[1]:
+            return
+
+
+def _carried(buffer: NDArray[np.uint8], used: int, filled: int) -> tuple[NDArray[np.uint8], int]:
+    """The block for what comes next, begun with the bytes of the row that is not complete."""
+    rest = filled - used
+    size = BATCH_BYTES
+    while size < 2 * rest:
+        size *= 2
+    following = buffer if size == buffer.size else np.empty(min(size, LONGEST_DOCUMENT), np.uint8)
+    following[:rest] = buffer[used:filled].copy() if following is buffer else buffer[used:filled]
+    return following, rest
+
+
+def _behind_newline(stream: ByteStream) -> tuple[NDArray[np.uint8], int]:
+    """Throw away the rest of a line: a new block, begun with what follows."""
+    buffer = np.empty(BATCH_BYTES, np.uint8)
+    while (filled := stream.readinto(buffer)) > 0:
+        newlines = np.flatnonzero(buffer[:filled] == 10)
+        if len(newlines):
+            return _carried(buffer, int(newlines[0]) + 1, filled)
+    return buffer, 0
+
+
+def _refuse_long_quote(buffer: NDArray[np.uint8], layout: Layout, path: str, line: int) -> None:
+    """A row that does not end because of a quote is a mistake in the file, not a long document."""
+    if layout.quote != NO_BYTE and bool((buffer == 10).any()):
+        raise _unclosed(path, line)
+
+
+def _unclosed(path: str, line: int) -> InputError:
+    return InputError(
+        "a quote opens in this row and is never closed",
+        path=path,
+        line=line,
+        hint="close it, or double the quotes that are part of the text",
+    )
+
+
+def _cut(
+    facts: NDArray[np.int64], buffer: NDArray[np.uint8], layout: Layout, path: str, ledger: Ledger
+) -> Iterator[TextBatch]:
+    """Rows as a batch of text. facts : (N_FACTS, n) int64, only rows that have their columns."""
+    starts, stops = facts[rows_cpu.TEXT_START], facts[rows_cpu.TEXT_STOP]
+    lengths = stops - starts
+    keep = (lengths > 0) & (lengths <= LONGEST_DOCUMENT)
+    for line, length in zip(facts[rows_cpu.ROW_LINE, ~keep].tolist(), lengths[~keep].tolist(), strict=True):
+        ledger.skip(TOO_LONG if length else EMPTY, path, line)
+    if not keep.all():
+        facts = facts[:, keep]
+    if not facts.shape[1]:
+        return
+    text, offsets = rows_cpu.gather(
+        buffer,
+        np.ascontiguousarray(facts[rows_cpu.TEXT_START]),
+        np.ascontiguousarray(facts[rows_cpu.TEXT_STOP]),
+        np.ascontiguousarray(facts[rows_cpu.TEXT_ESCAPED]),
+        quote=layout.quote,
+    )
+    lines = facts[rows_cpu.ROW_LINE].copy()
+    ids = list(map(str, lines.tolist())) if layout.id_column < 0 else _ids(buffer, facts, layout, lines)
+    yield TextBatch(text, offsets, ids, path, lines)
+
+
+def _ids(buffer: NDArray[np.uint8], facts: NDArray[np.int64], layout: Layout, lines: NDArray[np.int64]) -> list[str]:
+    """The id fields as text; a row without one is named by its line."""
+    blob, offsets = rows_cpu.gather(
+        buffer,
+        np.ascontiguousarray(facts[rows_cpu.ID_START]),
+        np.ascontiguousarray(facts[rows_cpu.ID_STOP]),
+        np.ascontiguousarray(facts[rows_cpu.ID_ESCAPED]),
+        quote=layout.quote,
+        separator=0,
+    )
+    raw = blob.tobytes()
+    ids = raw.decode("utf-8", "backslashreplace").split("\0")[:-1]
+    if len(ids) != len(lines):
+        pieces = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        ids = [printable(raw[start : stop - 1]) for start, stop in pieces]
+    if "" in ids:
+        ids = [name or f"line {line}" for name, line in zip(ids, lines.tolist(), strict=True)]
+    return ids
+
+
+class _RaggedCheck:
+    """Counts rows with too few or too many columns; more than half of them is an error."""
+
+    def __init__(self, layout: Layout, path: str) -> None:
+        self._expected, self._path = layout.n_columns, path
+        self._rows, self._bad, self._first_bad = 0, 0, 0
+
+    def good(self, facts: NDArray[np.int64], ledger: Ledger) -> NDArray[np.bool_]:
+        """Which rows have their columns ((n,) bool); the others go to the ledger."""
+        if not self._expected:
+            return np.ones(facts.shape[1], np.bool_)
+        good = facts[rows_cpu.N_FIELDS] == self._expected
+        blank = facts[rows_cpu.BLANK] == 1 if self._expected > 1 else np.zeros(good.size, np.bool_)
+        for line in facts[rows_cpu.ROW_LINE, blank].tolist():
+            ledger.skip(EMPTY, self._path, line)
+        bad = facts[rows_cpu.ROW_LINE, ~good & ~blank].tolist()
+        for line in bad:
+            ledger.skip(RAGGED, self._path, line)
+        self._rows += facts.shape[1]
+        self._first_bad = self._first_bad or (bad[0] if bad else 0)
+        self._bad += len(bad)
+        if self._rows >= _RAGGED_COUNT_FROM:
+            self.finish()
+        return good
+
+    def finish(self) -> None:
+        """Raise InputError when most rows are ragged."""
+        if 2 * self._bad > self._rows:
+            raise InputError(
+                f"{self._bad:,} of {self._rows:,} rows do not have {self._expected} columns; this is the first",
+                path=self._path,
+                line=self._first_bad,
+                hint="name the format that fits: --format lines|csv|tsv|jsonl",
+            )

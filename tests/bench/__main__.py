@@ -1,0 +1,43 @@
+"""`python -m tests.bench NAME [--json]`: measure tdtool and its peers side by side."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+BENCHMARKS = {
+    "topics": "fit a topic model: tdtool, tomotopy, scikit-learn and gensim on one corpus, one split, one evaluator",
+    "ingest": "read and count raw text: tdtool, CountVectorizer, gensim and polars on one file",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one benchmark and print its table, or one JSON object; without a name, list what there is."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        print("python -m tests.bench NAME [--json] [--help]\n")
+        for name, about in BENCHMARKS.items():
+            print(f"  {name:<8} {about}")
+        return
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure tdtool and its peers.")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    called = {name: names.add_parser(name, help=about, description=about) for name, about in BENCHMARKS.items()}
+    for name in called.keys() & set(arguments):  # the others' options need not be known, nor their imports be made
+        importlib.import_module(f"tests.bench.{name}").add_arguments(called[name])
+    for command in called.values():
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+        command.add_argument("--threads", type=int, default=2, help="for every system alike (default 2)")
+        command.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    benchmark = importlib.import_module(f"tests.bench.{options.name}")
+    result = benchmark.run(options)
+    if options.json:
+        print(json.dumps(result.as_json(), indent=1, allow_nan=False))
+    else:
+        result.print_table(benchmark.QUALITIES)
+
+
+if __name__ == "__main__":
+    main()
