@@ -119,7 +119,11 @@ class TopicFitter:
             apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
             start = random_orthogonal(found, self._rng(1))
             fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=_TURNED)
-        model = recover_topics(whitening, fit, moments.first, self.config.alpha0) if found else no_topics(third.n.size)
+        if found:
+            settings = {"alpha0": self.config.alpha0, "polish_follows": self.config.polish != 0}
+            model = recover_topics(whitening, fit, moments.first, **settings)
+        else:
+            model = no_topics(third.n.size)
         model = pad_topics(model, n_topics, moments.first.moment1, self._rng(2))
         return model, len(fit.changes), fit.stopped, form
 
