@@ -52,9 +52,9 @@ def document_step(indptr, indices, counts, active, word_topic, alpha, expected, 
     document by topic (gamma - alpha); in: a warm start, or a first column below 0 for a cold one; out: the fit.
     Documents that are not active keep theirs.
     tol : stop when the expected counts moved by less than this share of the document's length.
-    own : (2, T) float32, the smoothing eta / N_t and 1 / N_t of topics with N_t words, or (0, T). With it, what a
-    document itself gave to a topic's words is taken out of them before it looks (a warm start is needed): a rare word
-    does not stay in a topic for no better reason than having been put there.
+    own : (2, T) float32, eta / N_t and share / N_t for topics with N_t words and smoothing eta, or (0, T). With it, that
+    share of what a document itself gave to a topic's words is taken out of them before it looks (a warm start is
+    needed): a rare word does not stay in a topic for no better reason than having been put there.
     stats : (V, T) float32 to add to, or (0, T) for none.
 
     Source: Blei, Ng, Jordan 2003, "Latent Dirichlet allocation", section 5.2, with the topics' means in place of their

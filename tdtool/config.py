@@ -55,9 +55,9 @@ class TopicsConfig:
     """How topics are found (DESIGN: spectral LDA, then a variational polish)."""
 
     n_topics: int | None = None  # None: choose
-    alpha0: float = 0.1  # sum of the Dirichlet parameters that the moments assume
+    alpha0: float = 1.0  # sum of the Dirichlet parameters that the moments assume
     m3: Literal["auto", "implicit", "dense"] = "auto"
-    polish: int | Literal["auto"] = 5
+    polish: int | Literal["auto"] = 8
     held_out: float = 0.1  # share of the documents kept out of the fit, at most `max_held_out`
     max_held_out: int = 5000
     seed: int = 0
