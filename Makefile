@@ -1,6 +1,6 @@
-.PHONY: check format lint types contract test bench
+.PHONY: check format lint types contract test coverage
 
-check: lint types contract test   ## what CI runs, unchanged
+check: lint types contract test   ## the commands that CI runs
 
 format:
 	ruff format .
@@ -18,3 +18,6 @@ contract:
 
 test:
 	pytest -n auto
+
+coverage:   ## of the kernels, whose compiled code no tool can watch
+	NUMBA_DISABLE_JIT=1 pytest tests/kernels --cov=tdtool.kernels

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numba
+
+
+def _keep_compiled_code() -> None:
+    """Keep compiled kernels in the user's cache folder: beside the sources they would outlive an uninstall."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(home).expanduser() / "tdtool" / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return  # no home to write to: numba looks for another place by itself
+    numba.config.CACHE_DIR = str(folder)
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    _keep_compiled_code()
 
 #: Exact IEEE order of operations: for kernels whose sums must not be reordered, or that meet NaN.
 jit: Any = numba.njit(cache=True, fastmath=False, nogil=True)

@@ -52,7 +52,7 @@ def add_frequencies(
     document_frequency: NDArray[np.int64],
     total: NDArray[np.int64],
 ) -> None:
-    """Add sparse counts to the words' document frequencies and totals. indices, counts : (nnz,); the others : (V,) int64."""
+    """Add sparse counts to the words' frequencies and totals, (V,) int64. indices, counts : (nnz,) int32."""
     for entry in range(indices.size):
         document_frequency[indices[entry]] += 1
         total[indices[entry]] += counts[entry]
@@ -62,7 +62,7 @@ def add_frequencies(
 def kept_lengths(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], numbers: NDArray[np.int32], lengths: NDArray[np.int32]
 ) -> None:
-    """Entries of each document whose word is kept. numbers : (V,) int32, new number of each word or -1; lengths : (D,) int32."""
+    """Kept entries of each document. numbers : (V,) int32, -1 for a word left out; lengths : (D,) int32, filled."""
     for document in range(lengths.size):
         kept = 0
         for entry in range(indptr[document], indptr[document + 1]):
@@ -76,39 +76,25 @@ def renumber(
     indices: NDArray[np.int32],
     counts: NDArray[np.int32],
     numbers: NDArray[np.int32],
-    n_kept: int,
     new_indices: NDArray[np.int32],
     new_counts: NDArray[np.int32],
 ) -> int:
     """Entries under the words' new numbers, ascending within a document, without the words that are left out.
 
-    indptr : (D + 1,) int64; numbers : (V,) int32, below n_kept or -1; new_* : (nnz,) int32, filled; returns how many.
-    Linear time: entries are dealt out by word, then back by document.
+    indptr : (D + 1,) int64; numbers : (V,) int32, -1 left out; new_* : (nnz,) int32, filled; returns how many.
     """
-    starts = np.zeros(n_kept + 1, np.int64)
-    lengths = np.zeros(indptr.size, np.int64)
+    keys = np.empty(np.diff(indptr).max() if indptr.size > 1 else 0, np.int64)
+    n_kept = 0
     for document in range(indptr.size - 1):
+        size = 0
         for entry in range(indptr[document], indptr[document + 1]):
-            number = numbers[indices[entry]]
+            number = np.int64(numbers[indices[entry]])
             if number >= 0:
-                starts[number + 1] += 1
-                lengths[document + 1] += 1
-    starts = np.cumsum(starts)
-    places = np.cumsum(lengths)
-    documents = np.empty(starts[n_kept], np.int32)
-    values = np.empty(starts[n_kept], np.int32)
-    by_word = starts.copy()
-    for document in range(indptr.size - 1):
-        for entry in range(indptr[document], indptr[document + 1]):
-            number = numbers[indices[entry]]
-            if number >= 0:
-                documents[by_word[number]] = document
-                values[by_word[number]] = counts[entry]
-                by_word[number] += 1
-    for number in range(n_kept):
-        for entry in range(starts[number], starts[number + 1]):
-            place = places[documents[entry]]
-            new_indices[place] = number
-            new_counts[place] = values[entry]
-            places[documents[entry]] += 1
-    return starts[n_kept]
+                keys[size] = (number << 32) + counts[entry]
+                size += 1
+        keys[:size].sort()
+        for place in range(size):
+            new_indices[n_kept] = keys[place] >> 32
+            new_counts[n_kept] = keys[place] & 0xFFFFFFFF
+            n_kept += 1
+    return n_kept

@@ -1,6 +1,6 @@
 """Pairs of neighbouring words: counting them, and joining the chosen ones.
 
-A pair table is two arrays of one power of two length: keys (int64, first word * 2^32 + second, 0 where free) and values.
+A pair table is two int64 arrays of one power of two length: keys, first word * 2^32 + second, or 0; and values.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def count_pairs(
 ) -> int:
     """Count the pairs that make phrases of `length` words; returns how many pairs are new (the table must have room).
 
-    tokens : (n_tokens,) int32 in reading order, -1 is no word; ends : (D,) int64; n_words : (V,) uint8, words that each term
-    consists of, 0 for a term that takes no part; pairs of a term with itself do not count.
+    tokens : (n_tokens,) int32 in reading order, -1 is no word; ends : (D,) int64; n_words : (V,) uint8, words that each
+    term consists of, 0 for a term that takes no part; pairs of a term with itself do not count.
     """
     n_new, begin = 0, np.int64(0)
     for document in range(ends.size):
@@ -44,7 +44,7 @@ def count_pairs(
 def insert_pairs(
     pair_keys: NDArray[np.int64], pair_values: NDArray[np.int64], keys: NDArray[np.int64], values: NDArray[np.int64]
 ) -> None:
-    """Enter distinct pairs into a table that does not hold them. pair_keys, pair_values : (n,) int64; keys of 0 are skipped."""
+    """Enter distinct pairs into a table without them. pair_keys, pair_values : (n,) int64; a key of 0 is none."""
     for place in range(pair_keys.size):
         if pair_keys[place] != 0:
             slot = find_pair(pair_keys[place] >> 32, pair_keys[place] & 0xFFFFFFFF, keys)

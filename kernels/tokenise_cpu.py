@@ -1,9 +1,9 @@
 """Words of UTF-8 text: a finite-state scan of the raw bytes, which writes the lowercased words one after the other.
 
-A word is a maximal run of letters, marks and digits. Characters of Han, Hiragana and Katakana with the marks that follow
-them are units; a run of units gives its overlapping pairs, or itself when it is one unit. A word that is left out leaves
-an empty one behind: a gap, so that its neighbours are not taken for adjacent. Nothing here allocates: the scan stops in
-front of a word for which there is no room, and goes on from there when it is called again.
+A word is a maximal run of letters, marks and digits. Characters of Han, Hiragana and Katakana, each with the marks that
+follow it, are units; a run of units gives its overlapping pairs, or itself when it is one unit. A word that is left out
+leaves an empty one behind: a gap, so that its neighbours are not taken for adjacent. Nothing here allocates: the scan
+stops in front of a word for which there is no room, and goes on from there when it is called again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
 from tdtool.kernels.unicode_tables import ASCII_BEYOND, ASCII_SEPARATOR, CJK, DIGIT, MARK, SEPARATOR, SHIFT, UNSPACED
+from tdtool.kernels.word_table import HASH_START, hash_end, hash_step, hash_word
 
 #: What the scan counts, as places of its `tally` (N_TALLY,) int64. WORDS and BYTES are what it has written.
 WORDS, BYTES, INVALID, SHORT, LONG, NUMBERS, UNSPACED_SEEN, N_TALLY = range(8)
@@ -36,7 +37,8 @@ def scan_documents(
     blocks: NDArray[np.int32],
     limits: tuple[int, int, int],
     written: NDArray[np.uint8],
-    word_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
     tally: NDArray[np.int64],
     document_ends: NDArray[np.int64],
     n_before: int,
@@ -44,14 +46,15 @@ def scan_documents(
     """Scan documents one after the other; False when room is short: use what is written, then call again.
 
     text : (n_bytes,) uint8; offsets : (D + 1,) int64 into it; cursor : (2,) int64, document and byte to go on from;
-    ascii_table, index, blocks : UnicodeTables; limits : minimum and maximum length in characters, what to do with numbers;
-    written : (room,) uint8, the words; word_ends : (room,) int32, the place after each; tally : (N_TALLY,) int64;
-    document_ends : (D,) int64, filled with the number of words up to each document's end, n_before of them in earlier calls.
+    ascii_table, index, blocks : UnicodeTables; limits : least, greatest length in characters, what to do with numbers;
+    written : (room,) uint8, the words; word_ends, hashes : (room,) int64, the place after each, its hash_word;
+    tally : (N_TALLY,) int64; document_ends : (D,) int64, filled with the number of words up to each document's
+    end, n_before of them in earlier calls.
     """
     tally[WORDS], tally[BYTES] = 0, 0
     while cursor[0] < document_ends.size:
         end = offsets[cursor[0] + 1]
-        cursor[1] = _scan(text, cursor[1], end, ascii_table, index, blocks, limits, written, word_ends, tally)
+        cursor[1] = _scan(text, cursor[1], end, ascii_table, index, blocks, limits, written, word_ends, hashes, tally)
         if cursor[1] < end:
             return False
         document_ends[cursor[0]] = n_before + tally[WORDS]
@@ -69,7 +72,8 @@ def _scan(
     blocks: NDArray[np.int32],
     limits: tuple[int, int, int],
     written: NDArray[np.uint8],
-    word_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
     tally: NDArray[np.int64],
 ) -> int:
     """Scan text[start:end]; returns where it stopped: `end`, or a word for which there is no room."""
@@ -83,10 +87,11 @@ def _scan(
         begin, size = place, tally[BYTES]
         if not _has_room(maximum, written, word_ends, tally):
             return place
-        highest = lower
+        highest, value = lower, np.int64(HASH_START)
         last = min(end, place + maximum)
         while lower > ASCII_BEYOND:  # most words are ASCII from end to end
             written[size] = lower
+            value = hash_step(value, lower)
             size += 1
             place += 1
             highest = max(highest, lower)
@@ -98,9 +103,10 @@ def _scan(
             if place - begin < minimum:
                 tally[SHORT] += 1
                 size = tally[BYTES]
+            hashes[tally[WORDS]] = hash_end(value)
             _write_end(size, word_ends, tally)
         else:
-            place = _scan_any(text, begin, end, index, blocks, limits, written, word_ends, tally)
+            place = _scan_any(text, begin, end, index, blocks, limits, written, word_ends, hashes, tally)
     return place
 
 
@@ -113,7 +119,8 @@ def _scan_any(
     blocks: NDArray[np.int32],
     limits: tuple[int, int, int],
     written: NDArray[np.uint8],
-    word_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
     tally: NDArray[np.int64],
 ) -> int:
     """One step from `start`, whatever is there: over a word, a run of units, a separator or an invalid byte."""
@@ -125,8 +132,8 @@ def _scan_any(
     if kind == SEPARATOR:
         return start + length
     if kind == CJK:
-        return _scan_units(text, start, end, index, blocks, limits, written, word_ends, tally)
-    return _scan_word(text, start, end, index, blocks, limits, written, word_ends, tally)
+        return _scan_units(text, start, end, index, blocks, limits, written, word_ends, hashes, tally)
+    return _scan_word(text, start, end, index, blocks, limits, written, word_ends, hashes, tally)
 
 
 @jit
@@ -138,7 +145,8 @@ def _scan_word(
     blocks: NDArray[np.int32],
     limits: tuple[int, int, int],
     written: NDArray[np.uint8],
-    word_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
     tally: NDArray[np.int64],
 ) -> int:
     """The word at `start`, whatever its characters and length; returns the place after it."""
@@ -166,6 +174,7 @@ def _scan_word(
     elif characters > maximum or characters < minimum:
         tally[LONG if characters > maximum else SHORT] += 1
         size = tally[BYTES]
+    hashes[tally[WORDS]] = hash_word(written, tally[BYTES], size)
     _write_end(size, word_ends, tally)
     return place
 
@@ -179,7 +188,8 @@ def _scan_units(
     blocks: NDArray[np.int32],
     limits: tuple[int, int, int],
     written: NDArray[np.uint8],
-    word_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
     tally: NDArray[np.int64],
 ) -> int:
     """The run of CJK units at `start`; returns the place after it, or of a unit to go on from when room is short.
@@ -188,7 +198,7 @@ def _scan_units(
     """
     maximum = limits[1]
     place, size, split, first, second = start, tally[BYTES], tally[BYTES], 0, 0
-    first_place, second_place = start, start
+    second_place = start
     while place < end:
         code, length = _decode(text, place, end)
         entry = _entry(index, blocks, code) & _ENTRY if code >= 0 else SEPARATOR
@@ -196,7 +206,7 @@ def _scan_units(
             break
         if entry == CJK:
             if first > 0:
-                _write_units(size, first + second, maximum, word_ends, tally)
+                _write_units(size, first + second, maximum, written, word_ends, hashes, tally)
                 begin = tally[BYTES]
                 if not _has_room(maximum, written, word_ends, tally):
                     return second_place
@@ -204,29 +214,36 @@ def _scan_units(
                     written[begin + byte] = written[split + byte]
                 size = begin + size - split
             first, second, split = second, 0, size
-            first_place, second_place = second_place, place
+            second_place = place
         second += 1
         place += length
         if second <= maximum:
             size = _encode(written, size, code)
-    _write_units(size, first + second, maximum, word_ends, tally)
+    _write_units(size, first + second, maximum, written, word_ends, hashes, tally)
     return place
 
 
 @jit
 def _write_units(
-    size: int, characters: int, maximum: int, word_ends: NDArray[np.int32], tally: NDArray[np.int64]
+    size: int,
+    characters: int,
+    maximum: int,
+    written: NDArray[np.uint8],
+    word_ends: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    tally: NDArray[np.int64],
 ) -> None:
     """End a pair of units, or one alone: never too short; a gap follows, for pairs overlap and are no neighbours."""
     if characters > maximum:
         tally[LONG] += 1
         size = tally[BYTES]
+    hashes[tally[WORDS]] = hash_word(written, tally[BYTES], size)
     _write_end(size, word_ends, tally)
     _write_end(size, word_ends, tally)
 
 
 @jit
-def _write_end(size: int, word_ends: NDArray[np.int32], tally: NDArray[np.int64]) -> None:
+def _write_end(size: int, word_ends: NDArray[np.int64], tally: NDArray[np.int64]) -> None:
     """End a word that was written up to `size`."""
     word_ends[tally[WORDS]] = size
     tally[WORDS] += 1
@@ -234,20 +251,20 @@ def _write_end(size: int, word_ends: NDArray[np.int32], tally: NDArray[np.int64]
 
 
 @jit
-def _has_room(maximum: int, written: NDArray[np.uint8], word_ends: NDArray[np.int32], tally: NDArray[np.int64]) -> bool:
+def _has_room(maximum: int, written: NDArray[np.uint8], word_ends: NDArray[np.int64], tally: NDArray[np.int64]) -> bool:
     """Whether one more step surely fits."""
     bytes_left, words_left = written.size - tally[BYTES], word_ends.size - tally[WORDS]
     return bytes_left >= BYTES_A_CHARACTER * (maximum + 1) and words_left >= WORDS_A_STEP
 
 
 @jit
-def _entry(index: NDArray[np.uint16], blocks: NDArray[np.int32], code: int) -> int:
+def _entry(index: NDArray[np.uint16], blocks: NDArray[np.int32], code: int) -> np.int64:
     """What unicode_tables says about a code point."""
     return np.int64(blocks[(np.int64(index[code >> 6]) << 6) + (code & 63)])
 
 
 @jit
-def _decode(text: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
+def _decode(text: NDArray[np.uint8], place: int, end: int) -> tuple[np.int64, int]:
     """Code point and length in bytes of the sequence at `place`; -1 and 1 when it is not valid UTF-8."""
     lead = np.int64(text[place])
     if lead < 0x80:
@@ -268,7 +285,7 @@ def _decode(text: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
 
 
 @jit
-def _encode(written: NDArray[np.uint8], size: int, code: int) -> int:
+def _encode(written: NDArray[np.uint8], size: int, code: int | np.int64) -> int:
     """Append a code point as UTF-8; returns the new size."""
     if code < 0x80:
         written[size] = code

@@ -11,7 +11,7 @@ import numpy as np
 from tdtool.kernels.backend import jit, jit_sums
 
 #: A topic leaves a document's working set below this many expected words; it cannot return (its weight vanishes).
-_NEGLIGIBLE = np.float32(1e-3)
+_NEGLIGIBLE = np.float32(1e-2)
 _TINY = np.float32(1e-30)
 
 
@@ -52,8 +52,8 @@ def document_step(indptr, indices, counts, active, word_topic, alpha, expected, 
     document by topic (gamma - alpha); in: a warm start, or a first column below 0 for a cold one; out: the fit.
     Documents that are not active keep theirs.
     tol : stop when the expected counts moved by less than this share of the document's length.
-    own : (2, T) float32, eta / N_t and share / N_t for topics with N_t words and smoothing eta, or (0, T). With it, that
-    share of what a document itself gave to a topic's words is taken out of them before it looks (a warm start is
+    own : (2, T) float32, eta / N_t and share / N_t for topics with N_t words and smoothing eta, or (0, T). With it,
+    that share of what a document itself gave to a topic's words is taken out of them before it looks (a warm start is
     needed): a rare word does not stay in a topic for no better reason than having been put there.
     stats : (V, T) float32 to add to, or (0, T) for none.
 

@@ -1,4 +1,4 @@
-"""What each code point is to the tokeniser: part of a word or not, and its lowercase. Built once a process from unicodedata."""
+"""What each code point is to the tokeniser: part of a word or not, and its lowercase. Built once a process."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _UNSPACED_RANGES = (
 
 
 class UnicodeTables(NamedTuple):
-    """The entry of code point c is blocks[64 * index[c >> 6] + (c & 63)].
+    """The entry of code point c is entries[64 * block[c >> 6] + (c & 63)].
 
-    ascii : (256,) uint8, the lowercased byte of an ASCII letter or digit, ASCII_SEPARATOR, or ASCII_BEYOND from 0x80 on;
-    index : (0x110000 / 64,) uint16; blocks : (64 * distinct blocks,) int32.
+    ascii : (256,) uint8, the lowercase of an ASCII letter or digit, ASCII_SEPARATOR, or ASCII_BEYOND from 0x80 on;
+    block : (0x110000 / 64,) uint16; entries : (64 * distinct blocks,) int32.
     """
 
     ascii: NDArray[np.uint8]
-    index: NDArray[np.uint16]
-    blocks: NDArray[np.int32]
+    block: NDArray[np.uint16]
+    entries: NDArray[np.int32]
 
 
 @functools.lru_cache(maxsize=2)

@@ -12,51 +12,44 @@ from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
 
-_START, _STEP, _MASK = 0x11C9DC5, 16777619, 0x7FFFFFFF
+#: FNV-1a in 31 bits, so that no product leaves int64: start with HASH_START, take a hash_step a byte, then hash_end.
+HASH_START = 0x11C9DC5
+_STEP, _MASK = 16777619, 0x7FFFFFFF
 _NUMBER = 0xFFFFFFFF
+
+
+@jit
+def hash_step(value: np.int64, byte: np.uint8) -> np.int64:
+    """The hash with one more byte."""
+    return ((value ^ np.int64(byte)) * _STEP) & _MASK
+
+
+@jit
+def hash_end(value: np.int64) -> np.int64:
+    """The hash when all bytes are in."""
+    return value ^ (value >> 15)
+
+
+@jit
+def hash_word(source: NDArray[np.uint8], begin: int, end: int) -> np.int64:
+    """Hash of source[begin:end]."""
+    value = np.int64(HASH_START)
+    for place in range(begin, end):
+        value = hash_step(value, source[place])
+    return hash_end(value)
+
+
+@jit
+def hash_words(source: NDArray[np.uint8], bounds: NDArray[np.int64], hashes: NDArray[np.int64]) -> None:
+    """Hashes of words that lie one after the other. bounds : (n + 1,) int64 into it; hashes : (n,) int64, filled."""
+    for word in range(hashes.size):
+        hashes[word] = hash_word(source, bounds[word], bounds[word + 1])
 
 
 @jit
 def add_words(
     source: NDArray[np.uint8],
-    ends: NDArray[np.int32],
-    n_source: int,
-    terms: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    slots: NDArray[np.int64],
-    n_terms: int,
-    numbers: NDArray[np.int32],
-) -> int:
-    """Number words that lie one after the other; returns the new number of distinct words.
-
-    source : (n_bytes,) uint8; ends : (>= n_source,) int32, the place after each word; numbers : (>= n_source,) int32, filled;
-    an empty word gets -1 and is not entered.
-    """
-    begin = np.int64(0)
-    for word in range(n_source):
-        size = ends[word] - begin
-        if size == 0:
-            numbers[word] = -1
-            continue
-        value = np.int64(_START)
-        for place in range(begin, begin + size):
-            value = ((value ^ np.int64(source[place])) * _STEP) & _MASK
-        value ^= value >> 15
-        number, slot = _find(source, begin, size, value, terms, starts, slots)
-        if number < 0:
-            number = n_terms
-            _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
-            n_terms += 1
-        numbers[word] = number
-        begin += size
-    return n_terms
-
-
-@jit
-def merge_words(
-    source: NDArray[np.uint8],
-    source_starts: NDArray[np.int64],
+    bounds: NDArray[np.int64],
     source_hashes: NDArray[np.int64],
     n_source: int,
     terms: NDArray[np.uint8],
@@ -67,18 +60,22 @@ def merge_words(
     enter: bool,
     numbers: NDArray[np.int32],
 ) -> int:
-    """Number the words of another table (source, source_starts, source_hashes); returns the new number of distinct words.
+    """Number words that lie one after the other; returns the new number of distinct words.
 
-    enter : whether words that are not here are added, or get -1; numbers : (n_source,) int32, filled.
+    source : (n_bytes,) uint8; bounds : (>= n_source + 1,) int64 into it; source_hashes : (>= n_source,) int64;
+    enter : whether words that are not here are added, or get -1; numbers : (>= n_source,) int32, filled;
+    an empty word gets -1 and is never added.
     """
     for word in range(n_source):
-        begin, value = source_starts[word], source_hashes[word]
-        size = source_starts[word + 1] - begin
-        number, slot = _find(source, begin, size, value, terms, starts, slots)
-        if number < 0 and enter:
-            number = n_terms
-            _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
-            n_terms += 1
+        begin, value = bounds[word], source_hashes[word]
+        size = bounds[word + 1] - begin
+        number = np.int64(-1)
+        if size > 0:
+            number, slot = _find(source, begin, size, value, terms, starts, slots)
+            if number < 0 and enter:
+                number = np.int64(n_terms)
+                _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
+                n_terms += 1
         numbers[word] = number
     return n_terms
 
@@ -99,11 +96,11 @@ def _find(
     source: NDArray[np.uint8],
     begin: int,
     size: int,
-    value: int,
+    value: np.int64,
     terms: NDArray[np.uint8],
     starts: NDArray[np.int64],
     slots: NDArray[np.int64],
-) -> tuple[int, int]:
+) -> tuple[np.int64, np.int64]:
     """Number of the word source[begin:begin + size] with hash `value`, or -1; and the slot where it is or belongs."""
     mask = slots.size - 1
     slot = value & mask
@@ -128,9 +125,9 @@ def _enter(
     source: NDArray[np.uint8],
     begin: int,
     size: int,
-    value: int,
+    value: np.int64,
     slot: int,
-    number: int,
+    number: np.int64,
     terms: NDArray[np.uint8],
     starts: NDArray[np.int64],
     hashes: NDArray[np.int64],

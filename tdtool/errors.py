@@ -45,7 +45,10 @@ class MissingExtraError(TdtoolError):
         super().__init__(f"{package} is not installed", hint=f"run: pip install 'tdtool[{extra}]'")
 
 
-class TerminatedError(TdtoolError):
-    """SIGTERM arrived (exit code 143); raised in the main thread so that every `with` block cleans up."""
+class TerminatedError(BaseException):
+    """SIGTERM arrived (exit code 143): raised in the main thread, so that every `with` block cleans up.
+
+    Like KeyboardInterrupt it is no Exception: nobody who handles errors may take it for one.
+    """
 
     exit_code = 143

@@ -5,13 +5,25 @@ from __future__ import annotations
 import codecs
 import unicodedata
 from collections import Counter
+from itertools import pairwise
+
+import numpy as np
 
 from tdtool.config import TokenConfig
+from tdtool.data.batches import TextBatch
 
 GAP = None
 _CJK = [(0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x303C), (0x3041, 0x3096), (0x309D, 0x30FF), (0x31F0, 0x31FF)]
 _CJK += [(0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF)]
 _UNSPACED = [(0xE00, 0xE7F), (0xE80, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F)]
+
+
+def batch_of(documents: list[bytes]) -> TextBatch:
+    """A batch as a reader would make it."""
+    offsets = np.cumsum([0] + [len(document) for document in documents], dtype=np.int64)
+    text = np.frombuffer(b"".join(documents), np.uint8)
+    lines = np.arange(1, len(documents) + 1, dtype=np.int64)
+    return TextBatch(text, offsets, [f"d{line}" for line in lines], "nasty.txt", lines)
 
 
 def decode_oracle(data: bytes) -> tuple[str, int]:
@@ -36,7 +48,7 @@ def tokenise_oracle(data: bytes, config: TokenConfig) -> tuple[list[str | None],
     for run in _runs(text):
         if _is_cjk(run[0]):
             units = _units(run)
-            pairs = ["".join(pair) for pair in zip(units, units[1:], strict=False)] or units
+            pairs = ["".join(pair) for pair in pairwise(units)] or units
             for pair in pairs:
                 tally["long"] += len(pair) > config.max_length
                 words += [pair if len(pair) <= config.max_length else GAP, GAP]

@@ -18,6 +18,7 @@ from tdtool.errors import ResourceError, TdtoolError, TerminatedError
 
 _INTERRUPTED, _TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MOMENT = 0.01
 _SMALLER = "fewer topics, a smaller --max-vocabulary or a lower --memory take less"
 _ELSEWHERE = "free some space, or choose another place by -o and TMPDIR"
 
@@ -94,20 +95,40 @@ def _let_any_text_out() -> None:
 
 
 class _Signals:
-    """While a command runs SIGTERM ends it as Ctrl-C does, through every `with` block; a second signal does at once."""
+    """While a command runs SIGTERM ends it as Ctrl-C does, through every `with` block; a second signal does at once.
 
+    An exception that arrives inside a callback of the interpreter (of a weak reference, say) is reported to the
+    unraisable hook and lost; it is raised again a moment later.
+    """
+
+    _raised: ClassVar = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: TerminatedError}
     _codes: ClassVar = {signal.SIGINT: _INTERRUPTED, signal.SIGTERM: _TERMINATED}
 
     def __enter__(self) -> None:
-        self._seen = False
+        self._first: signal.Signals | None = None
+        self._hook = sys.unraisablehook
         self._before = {number: signal.signal(number, self._handle) for number in self._codes}
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
+        sys.unraisablehook = self._again
 
     def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = self._hook
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._seen:
-            os._exit(self._codes[signal.Signals(number)])
-        self._seen = True
-        raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError("terminated by SIGTERM")
+        if self._first is not None:
+            os._exit(self._codes[self._first])
+        self._first = signal.Signals(number)
+        self._raise()
+
+    def _raise(self, *_: object) -> None:
+        if self._first is not None:
+            raise self._raised[self._first]
+
+    def _again(self, lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, tuple(self._raised.values())):
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        else:
+            self._hook(lost)

@@ -51,7 +51,8 @@ def ingest(
     if as_json:
         say_json(result.as_dict())
         return
-    say(result.description)
+    if result.description:
+        say(result.description)
     say(tables.facts_text({"documents": result.n_documents, "vocabulary": result.n_terms, "tokens": result.n_tokens}))
     say(f"{result.ledger}\nread in {result.seconds:.1f} s")
     say(str(result.path))

@@ -147,7 +147,7 @@ memory = option(
 seed = option(
     "--seed",
     section="Common",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**32 - 1),
     metavar="N",
     default=0,
     help="Same seed, same result to the bit.",

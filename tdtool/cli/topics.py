@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tdtool.run.topics import TopicsResult
 
 _DEFAULT = TopicsConfig()
+_MEGABYTE = 1_000_000
 
 _model_options = options.combined(
     option(
@@ -116,8 +117,7 @@ def topics(
     output = output or default_output(source, "topics")
     check_outputs(output, exports, force)
     if dry_run:
-        plan = run.plan_topics(source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
-        _print_plan(plan.as_dict(), as_json)
+        _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
         return
     result = run.fit_topics(
         source,
@@ -150,10 +150,21 @@ def _print_result(result: TopicsResult, n_words: int) -> None:
     say(str(result.path))
 
 
-def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+def _plan(as_json: bool, source: str, **settings: Any) -> None:
     from tdtool.report import tables
+    from tdtool.run.plan import plan_topics
 
+    plan = plan_topics(source, **settings)
     if as_json:
-        say_json(plan)
-    else:
-        say(tables.facts_text({name.replace("_", " "): value for name, value in plan.items()}))
+        say_json(plan.as_dict())
+        return
+    facts = {
+        "documents": plan.documents,
+        "vocabulary": plan.vocabulary,
+        "tokens": plan.tokens,
+        "topics": ", ".join(map(str, plan.topics)),
+        "memory": f"about {plan.memory_bytes / _MEGABYTE:,.0f} MB",
+        "scratch on disk": f"about {plan.scratch_bytes / _MEGABYTE:,.0f} MB",
+        "time": f"about {plan.seconds:,.0f} s",
+    }
+    say(f"{tables.facts_text(facts)}\n{plan.ledger}")

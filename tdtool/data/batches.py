@@ -28,8 +28,8 @@ class TextBatch:
 class CountBatch:
     """D documents that are counted already.
 
-    indptr : (D + 1,) int64; indices : (nnz,) int32 term ids below the source's n_terms, each once a document, ascending;
-    counts : (nnz,) int64, positive; ids, path, lines : as in TextBatch.
+    indptr : (D + 1,) int64; indices : (nnz,) int32 term ids below the source's n_terms, ascending and each once in
+    a document; counts : (nnz,) int64, positive; ids, path, lines : as in TextBatch.
     """
 
     indptr: NDArray[np.int64]

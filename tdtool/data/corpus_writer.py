@@ -27,7 +27,7 @@ NO_WORDS = "no words left"
 
 
 class CountedBatch(NamedTuple):
-    """Sparse counts of D_b documents put aside: indptr (D_b + 1,) int64, indices and counts (nnz,) int32."""
+    """Sparse counts of D_b documents, put aside: indptr (D_b + 1,) int64, indices (nnz,) int32, counts of any width."""
 
     indptr: Piece
     indices: Piece
@@ -41,6 +41,14 @@ class Gathered(NamedTuple):
     batches: list[CountedBatch]
     ids: DocumentIds
     spill: Spill
+
+
+def put_counts(
+    spill: Spill, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[np.int32]
+) -> CountedBatch:
+    """Put sparse counts aside: indptr (D_b + 1,), indices and counts (nnz,)."""
+    small = counts.astype(np.min_scalar_type(int(counts.max()))) if counts.size else counts
+    return CountedBatch(spill.put(indptr), spill.put(indices), spill.put(small))
 
 
 def write_corpus(
@@ -67,6 +75,10 @@ def partition_digest(indptr: NDArray[np.int64], indices: NDArray[np.int32], coun
     """
     pieces = (np.diff(indptr).astype("<i8"), indices.astype("<i4", copy=False), counts.astype("<i4", copy=False))
     return bytes_digest(np.ascontiguousarray(piece).view(np.uint8) for piece in pieces)
+
+
+def _load_counts(spill: Spill, batch: CountedBatch) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    return spill.get(batch.indptr), spill.get(batch.indices), spill.get(batch.counts).astype(np.int32, copy=False)
 
 
 def _lengths(spill: Spill, batch: CountedBatch, selection: Selection) -> NDArray[np.int32]:
@@ -108,9 +120,9 @@ def _renumbered(gathered: Gathered, selection: Selection) -> Iterator[tuple[NDAr
     """Entries of each batch under their final numbers, ascending within a document."""
     with log.task("writing", total=len(gathered.batches)) as bar:
         for batch in gathered.batches:
-            indptr, indices, counts = map(gathered.spill.get, batch)
+            indptr, indices, counts = _load_counts(gathered.spill, batch)
             new = np.empty(indices.size, np.int32), np.empty(indices.size, np.int32)
-            size = renumber(indptr, indices, counts, selection.numbers, selection.order.size, *new)
+            size = renumber(indptr, indices, counts, selection.numbers, *new)
             yield new[0][:size], new[1][:size]
             bar.advance()
 

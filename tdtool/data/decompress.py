@@ -5,12 +5,17 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-#: How each compression begins, and how it is called.
-MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+#: How each compression begins (bzip2 so that no text does), and how it is called.
+_MAGIC = re.compile(
+    rb"(?P<gzip>\x1f\x8b\x08)|(?P<bzip2>BZh[1-9](1AY&SY|\x17rE8P\x90))|(?P<xz>\xfd7zXZ\x00)|(?P<zstd>\x28\xb5\x2f\xfd)"
+)
+#: So many bytes tell the compression.
+MAGIC_BYTES = 10
 #: File name suffixes that a compression adds.
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -43,7 +48,8 @@ class _Decompressor(Protocol):
 
 def compression_of(head: bytes) -> str | None:
     """The compression a file has, by its first bytes."""
-    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+    found = _MAGIC.match(head)
+    return None if found is None else next(name for name, magic in found.groupdict().items() if magic)
 
 
 def decompressor(raw: Reader, compression: str) -> Reader:
@@ -120,7 +126,7 @@ class _Members:
                 self._current = None
                 return
             rest = rest.lstrip(b"\0")
-        while len(rest) < 6 and (more := self._raw.read(_CHUNK)):
+        while len(rest) < MAGIC_BYTES and (more := self._raw.read(_CHUNK)):
             rest += more
         if compression_of(rest) != self._compression:
             raise DamagedError("something else follows the compressed data")

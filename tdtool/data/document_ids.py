@@ -16,7 +16,7 @@ from tdtool.errors import InputError
 
 
 class IdBatch(NamedTuple):
-    """Where the names of one batch's documents lie: their bytes, the end of each, and their lines; path : the file read."""
+    """Where the names of a batch's documents are: their bytes, the end of each, their lines; path : the file read."""
 
     data: Piece
     ends: Piece

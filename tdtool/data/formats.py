@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from tdtool.data.decompress import compression_of
 from tdtool.errors import InputError
 
 #: Every format by the name that --format takes, with what it is.
@@ -56,7 +57,7 @@ _REFUSED_MAGIC = (
     (b"\xfe\xff", "it is UTF-16 text; UTF-8 is needed", "convert it: iconv -f UTF-16 -t UTF-8"),
     (b"\x93NUMPY", "it is a dense numpy array", "save a scipy.sparse matrix with scipy.sparse.save_npz"),
 )
-_REFUSED_SUFFIXES = {".pkl", ".pickle", ".joblib", ".npy"}
+_REFUSED_SUFFIXES = {".pkl", ".pickle", ".joblib"}
 _UCI = re.compile(rb"\d+[ \t\r]*\n[ \t]*\d+[ \t\r]*\n[ \t]*\d+[ \t\r]*\n([ \t]*\d+[ \t]+\d+[ \t]+\d+|$)")
 _LDA_C = re.compile(rb"\d+([ \t]+\d+:\d+)*[ \t\r]*$")
 _SVMLIGHT = re.compile(rb"[-+.,\deE]+([ \t]+qid:\d+)?([ \t]+\d+:[-+.\deE]+)*[ \t\r]*(#.*)?$")
@@ -82,11 +83,19 @@ def sniff(head: bytes, name: str, path: str) -> str:
     return _by_content(head, suffix)
 
 
+def check_given(given: str, head: bytes, path: str) -> None:
+    """Raise InputError when the first bytes are plainly of another format than the one the user gave."""
+    found = _by_magic(head, "")
+    if found not in (None, given):
+        raise InputError(
+            f"it is {FORMATS[str(found)]}, not {FORMATS[given]}", path=path, hint=f"give --format {found}, or auto"
+        )
+    _refuse_magic(head, path)
+
+
 def refuse(head: bytes, suffix: str, path: str) -> None:
     """Raise InputError for formats we know of and do not read, and for binary data."""
-    for magic, what, hint in _REFUSED_MAGIC:
-        if head.startswith(magic):
-            raise InputError(what, path=path, hint=hint)
+    _refuse_magic(head, path)
     if suffix in _REFUSED_SUFFIXES:
         raise InputError(
             "pickled data is refused: reading it could run code",
@@ -95,6 +104,17 @@ def refuse(head: bytes, suffix: str, path: str) -> None:
         )
     if b"\0" in head[:8192]:
         raise InputError("it is a binary file of no known format", path=path, hint=f"known are {', '.join(FORMATS)}")
+
+
+def _refuse_magic(head: bytes, path: str) -> None:
+    compression = compression_of(head)
+    if compression is not None:
+        raise InputError(
+            "it is compressed twice", path=path, hint=f"decompress the outer layer; {compression} is inside"
+        )
+    for magic, what, hint in _REFUSED_MAGIC:
+        if head.startswith(magic):
+            raise InputError(what, path=path, hint=hint)
 
 
 def _by_magic(head: bytes, suffix: str) -> str | None:

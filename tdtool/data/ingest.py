@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections import deque
@@ -18,7 +19,7 @@ from tdtool.config import IngestConfig, TokenConfig, as_json
 from tdtool.data import tokeniser
 from tdtool.data.batches import CountBatch, TextBatch
 from tdtool.data.corpus import Corpus
-from tdtool.data.corpus_writer import CountedBatch, Gathered, write_corpus
+from tdtool.data.corpus_writer import Gathered, put_counts, write_corpus
 from tdtool.data.document_ids import DocumentIds
 from tdtool.data.ledger import Ledger
 from tdtool.data.phrases import Stream, find_phrases, known_phrases, totals
@@ -27,14 +28,13 @@ from tdtool.data.sources import open_source
 from tdtool.data.spill import Spill
 from tdtool.data.stop_words import NO_STOP_WORDS, StopWords, core_words, in_capitals, of_language, recognise, stop_words
 from tdtool.data.term_selection import Selection, check_vocabulary, keep_first, select_terms
-from tdtool.data.vocabulary import Vocabulary, WordTable
+from tdtool.data.vocabulary import Vocabulary
 from tdtool.errors import InputError, UsageError
 from tdtool.store.hdf5 import check_output
 
 #: Counter of the ledger.
 OUT_OF_VOCABULARY = "out-of-vocabulary tokens"
 _MOST_COUNT = 2**31 - 1
-_READ_BYTES = 1 << 22
 
 Counted: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]
 
@@ -98,13 +98,13 @@ def _gather_text(
     """Tokenise all batches and put their counts aside; returns the stop words to take out."""
     vocabulary, spill = gathered.vocabulary, gathered.spill
     streams = []
-    for batch, found in _tokenised(source, config.tokens, ledger, workers):
+    for batch, found, counted in _tokenised(source, config.tokens, ledger, workers):
         gathered.ids.add(batch.ids, batch.lines, batch.path)
         for name, amount in found.tally.items():
             ledger.count(name, amount)
         numbers = vocabulary.merge(found.words)
-        if config.tokens.ngrams == 1:
-            _put_counts(numbers, found.counts(), gathered)
+        if counted is not None:
+            _put_counts(numbers, counted, gathered)
         else:
             numbers = np.append(numbers, np.int32(-1))  # -1, no word, stays -1
             streams.append(Stream(spill.put(numbers[found.tokens]), spill.put(found.ends)))
@@ -135,13 +135,11 @@ def _gather_counts(
     if config.tokens.ngrams > 1 and n_fixed is None:
         raise UsageError("phrases need text in reading order; this source has counts only", path=source.path)
     numbers = gathered.vocabulary.add(source.vocabulary)
-    distinct = np.unique(numbers).size == numbers.size and (numbers >= 0).all()
     with log.task("reading", total=source.size) as bar:
         for batch in source.batches(ledger, bar.advance):
             gathered.ids.add(batch.ids, batch.lines, batch.path)
             _check_counts(batch)
-            counted = batch.indptr, batch.indices, batch.counts.astype(np.int32)
-            _put_counts(numbers, counted if distinct else _summed(*counted, numbers), gathered)
+            _put_counts(numbers, (batch.indptr, batch.indices, batch.counts.astype(np.int32)), gathered)
     return _resolve(stop, gathered.vocabulary, gathered.vocabulary.count, config.tokens)
 
 
@@ -150,22 +148,7 @@ def _put_counts(numbers: NDArray[np.int32], counted: Counted, gathered: Gathered
     indptr, indices, counts = counted
     indices = numbers[indices]
     gathered.vocabulary.observe(indices, counts)
-    put = gathered.spill.put
-    gathered.batches.append(CountedBatch(put(indptr), put(indices), put(counts)))
-
-
-def _summed(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[np.int32], numbers: NDArray[np.int32]
-) -> Counted:
-    """The same counts where terms with one number are one entry: under the first such term; unnamed terms left out."""
-    import scipy.sparse as sp
-
-    _, first, same = np.unique(numbers, return_index=True, return_inverse=True)
-    kept = counts * (numbers[indices] >= 0)
-    matrix = sp.csr_array((kept, first[same[indices]], indptr), shape=(indptr.size - 1, numbers.size))
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data.astype(np.int32)
+    gathered.batches.append(put_counts(gathered.spill, indptr, indices, counts))
 
 
 def _check_counts(batch: CountBatch) -> None:
@@ -189,11 +172,9 @@ def _provenance(source: TextSource | CountSource) -> dict[str, Any]:
     name = Path(source.path).name or source.path
     if source.size is None or not Path(source.path).is_file():
         return {"path": name, "bytes": source.size, "blake2b": None}
-    running = hashlib.blake2b(digest_size=16)
     with Path(source.path).open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            running.update(block)
-    return {"path": name, "bytes": source.size, "blake2b": running.hexdigest()}
+        digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16))
+    return {"path": name, "bytes": source.size, "blake2b": digest.hexdigest()}
 
 
 def _start(fixed_vocabulary: list[str] | None) -> Vocabulary:
@@ -210,9 +191,7 @@ def _resolve(
 ) -> StopWords:
     """The stop words; when they are to be found out, of the language whose core words are used. count : (V,) int64."""
     if stop is None:
-        table = WordTable()
-        table.add(core_words())
-        numbers = vocabulary.find(table)
+        numbers = vocabulary.find(core_words())
         counts = {word: int(count[n]) for word, n in zip(core_words(), numbers, strict=True) if n >= 0}
         code = recognise(counts, int(count.sum()))
         log.note(f"stop words: {code} (recognised)" if code else "stop words: none (no language recognised)")
@@ -222,13 +201,13 @@ def _resolve(
 
 def _tokenised(
     source: TextSource, config: TokenConfig, ledger: Ledger, workers: int
-) -> Iterator[tuple[TextBatch, tokeniser.TokenBatch]]:
-    """Batches with their words, in order; a few are worked on at a time, and no more are held."""
-    waiting: deque[tuple[TextBatch, Future[tokeniser.TokenBatch]]] = deque()
+) -> Iterator[tuple[TextBatch, tokeniser.TokenBatch, Counted | None]]:
+    """Batches with their words (and counts, unless phrases come first), in order; only a few are held."""
+    waiting: deque[tuple[TextBatch, Future[tuple[tokeniser.TokenBatch, Counted | None]]]] = deque()
     with log.task("reading", total=source.size) as bar, ThreadPoolExecutor(workers) as pool:
         try:
             for batch in source.batches(ledger, bar.advance):
-                waiting.append((batch, pool.submit(tokeniser.tokenise, batch, config)))
+                waiting.append((batch, pool.submit(_words_of, batch, config)))
                 del batch
                 while len(waiting) > workers:
                     yield _next(waiting)
@@ -238,6 +217,11 @@ def _tokenised(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _next(waiting: deque[tuple[TextBatch, Future[tokeniser.TokenBatch]]]) -> tuple[TextBatch, tokeniser.TokenBatch]:
+def _words_of(batch: TextBatch, config: TokenConfig) -> tuple[tokeniser.TokenBatch, Counted | None]:
+    found = tokeniser.tokenise(batch, config)
+    return found, found.counts() if config.ngrams == 1 else None
+
+
+def _next(waiting: deque[Any]) -> tuple[TextBatch, tokeniser.TokenBatch, Counted | None]:
     batch, future = waiting.popleft()
-    return batch, future.result()
+    return batch, *future.result()

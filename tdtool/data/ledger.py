@@ -19,7 +19,7 @@ class Skip:
 
 @dataclasses.dataclass
 class Ledger:
-    """rows_in = rows_used + sum of the skips, always. counters : things that were seen but cost no row (bad bytes ...)."""
+    """rows_in = rows_used + sum of the skips, always. counters : things seen that cost no row (bad bytes ...)."""
 
     rows_in: int = 0
     rows_used: int = 0

@@ -1,9 +1,9 @@
 """Phrases: neighbouring words that belong together become one term, "new_york".
 
 Two words are neighbours when nothing but separators stands between them in one document. Stop words, words left out for
-their length, numbers and Chinese or Japanese words take no part and are never skipped over. A pair is a phrase when it is
-used at least `LEAST_COUNT` times and its normalised pointwise mutual information, log(p(ab) / p(a)p(b)) / -log p(ab),
-is at least `LEAST_NPMI`. Phrases are joined from left to right; three words are found by a second round over the result.
+their length, numbers and Chinese or Japanese words take no part and are never skipped over. A pair is a phrase when it
+is used at least `LEAST_COUNT` times and its normalised pointwise mutual information, log(p(ab)/p(a)p(b)) / -log p(ab),
+is at least 1/2. Phrases are joined from left to right; those of three words by a second round over the result.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.data.spill import Piece, Spill
 from tdtool.data.stop_words import StopWords
-from tdtool.data.vocabulary import Vocabulary, WordTable
+from tdtool.data.vocabulary import Vocabulary
 from tdtool.kernels.pairs_cpu import count_pairs, insert_pairs, join_pairs
 
-LEAST_COUNT, LEAST_NPMI = 10, 0.5
+LEAST_COUNT = 10
 #: Between the words of a phrase; the tokeniser never leaves one inside a word.
 JOINT = "_"
 #: When there are more pairs than this, the rarest are forgotten (what is lost was rare so far).
@@ -27,7 +27,7 @@ _MOST_PAIRS = 1 << 22
 
 
 class Stream(NamedTuple):
-    """Words of D_b documents in reading order: tokens (n_tokens,) int32, -1 for none, and ends (D_b,) int64; put aside."""
+    """Words of D_b documents in reading order: tokens (n_tokens,) int32, -1 for none; ends (D_b,) int64; put aside."""
 
     tokens: Piece
     ends: Piece
@@ -87,36 +87,32 @@ def find_phrases(
         added = vocabulary.add([f"{words[a]}{JOINT}{words[b]}" for a, b in zip(first, second, strict=True)])
         log.detail(f"{first.size:,} phrases of {length} words")
         n_words = np.concatenate([n_words, np.full(vocabulary.size - n_words.size, length, np.uint8)])
-        streams = _joined(streams, first, second, added.astype(np.int64), spill)
+        streams = _joined(streams, np.stack([first, second, added]).astype(np.int64), spill)
     return streams
 
 
 def known_phrases(streams: list[Stream], vocabulary: Vocabulary, spill: Spill, ngrams: int) -> list[Stream]:
-    """Join the phrases that are in a fixed vocabulary already. Parts that it lacks are added to it, after its own words."""
+    """Join the phrases that a fixed vocabulary has. Parts that it lacks are added to it, after its own words."""
     known = [tuple(word.split(JOINT)) for word in vocabulary.words()]
     pairs = [parts for parts in known if len(parts) == 2]
     triples = [parts for parts in known if len(parts) == 3]
     halves = set(pairs)
     pairs += sorted({t[:2] for t in triples if t[:2] not in halves and t[1:] not in halves})
-    streams = _joined(streams, *_as_pairs([(*pair, JOINT.join(pair)) for pair in pairs], vocabulary), spill)
+    streams = _joined(streams, _as_pairs([(*pair, JOINT.join(pair)) for pair in pairs], vocabulary), spill)
     if ngrams < 3:
         return streams
-    ways = [(JOINT.join(t[:2]), t[2], JOINT.join(t)) for t in triples]
+    ways: list[tuple[str, ...]] = [(JOINT.join(t[:2]), t[2], JOINT.join(t)) for t in triples]
     ways += [(t[0], JOINT.join(t[1:]), JOINT.join(t)) for t in triples]
-    return _joined(streams, *_as_pairs(ways, vocabulary), spill)
+    return _joined(streams, _as_pairs(ways, vocabulary), spill)
 
 
-def _as_pairs(ways: list[tuple[str, ...]], vocabulary: Vocabulary) -> tuple[NDArray[np.int64], ...]:
-    """Numbers of the first word, the second and the phrase of each: (n,) int64 three times."""
-    words = [word for way in ways for word in way]
-    first, second, whole = vocabulary.add(words).astype(np.int64).reshape(-1, 3).T
-    return first, second, whole
+def _as_pairs(ways: list[tuple[str, ...]], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Numbers of the first word, the second and the phrase of each: (3, n) int64."""
+    return vocabulary.add([word for way in ways for word in way]).astype(np.int64).reshape(-1, 3).T
 
 
 def _taking_no_part(vocabulary: Vocabulary, stop: StopWords) -> NDArray[np.int32]:
-    table = WordTable()
-    table.add(sorted(stop.words | {"#"}))
-    numbers = vocabulary.find(table)
+    numbers = vocabulary.find(sorted(stop.words | {"#"}))
     return numbers[numbers >= 0]
 
 
@@ -142,24 +138,24 @@ def _count(streams: list[Stream], n_words: NDArray[np.uint8], length: int, spill
 
 
 def _chosen(pairs: PairTable, uses: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The words of the pairs that are phrases: (n,) int64 each."""
+    """The words of the pairs that are phrases: (n,) int64 each. uses : (V,) int64.
+
+    In counts and without rounding: NPMI >= 1/2 is count(ab)^3 * tokens >= (count(a) * count(b))^2.
+    """
     first, second, counts = pairs.items()
-    n_tokens = uses.sum()
     enough = counts >= LEAST_COUNT
     first, second, counts = first[enough], second[enough], counts[enough]
-    share = np.minimum(counts / max(n_tokens, 1), 1 - 1e-12)
-    mutual = np.log(counts / uses[first]) + np.log(n_tokens / uses[second])
-    is_phrase = mutual >= LEAST_NPMI * -np.log(share)
+    n_tokens, each = int(uses.sum()), zip(counts.tolist(), uses[first].tolist(), uses[second].tolist(), strict=True)
+    is_phrase = np.array([both**3 * n_tokens >= (a * b) ** 2 for both, a, b in each], bool)
     return first[is_phrase], second[is_phrase]
 
 
-def _joined(
-    streams: list[Stream], first: NDArray[np.int64], second: NDArray[np.int64], whole: NDArray[np.int64], spill: Spill
-) -> list[Stream]:
-    if not first.size:
+def _joined(streams: list[Stream], pairs: NDArray[np.int64], spill: Spill) -> list[Stream]:
+    """The streams with pairs replaced. pairs : (3, n) int64, first word, second word, what replaces them."""
+    if not pairs.size:
         return streams
     table = PairTable()
-    table.add(first, second, whole)
+    table.add(*pairs)
     result = []
     for stream in streams:
         tokens, ends = spill.get(stream.tokens), spill.get(stream.ends)

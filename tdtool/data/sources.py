@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tdtool.config import SourceConfig
-from tdtool.data.formats import FORMATS, sniff
+from tdtool.data.formats import FORMATS, check_given, sniff
 from tdtool.data.source_types import CountSource, TextSource
 from tdtool.data.streams import Input, trouble
 from tdtool.errors import InputError, UsageError
@@ -26,8 +26,10 @@ def open_source(path: str, config: SourceConfig) -> TextSource | CountSource:
     source = Input(path, config)
     if not source.head:
         raise InputError("it is empty", path=source.path)
-    found = sniff(source.head, source.name, source.path) if config.format == "auto" else config.format
-    return _open_file(source, found)
+    if config.format == "auto":
+        return _open_file(source, sniff(source.head, source.name, source.path))
+    check_given(config.format, source.head, source.path)
+    return _open_file(source, config.format)
 
 
 def _is_directory(path: str) -> bool:

@@ -31,7 +31,7 @@ class Spill:
         self.directory = tempfile.gettempdir()
         self.n_bytes = 0
         try:
-            self._file = tempfile.TemporaryFile(buffering=0, prefix="tdtool-")
+            self._file = tempfile.TemporaryFile(buffering=0, prefix="tdtool-")  # noqa: SIM115 -- closed by __exit__
         except OSError as error:
             raise self._trouble(error, 0) from error
 
@@ -46,7 +46,7 @@ class Spill:
     def put(self, array: NDArray[Any]) -> Piece:
         """Append an array of one axis; returns where it is."""
         piece = Piece(self.n_bytes, array.dtype, array.size)
-        left = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+        left = memoryview(np.ascontiguousarray(array).view(np.uint8).data)
         while left:
             try:
                 written = os.pwrite(self._file.fileno(), left, self.n_bytes)
@@ -59,7 +59,7 @@ class Spill:
     def get(self, piece: Piece) -> NDArray[Any]:
         """An array that was put aside: (size,) of its dtype."""
         array = np.empty(piece.size, piece.dtype)
-        left, offset = memoryview(array).cast("B") if piece.size else memoryview(b""), piece.offset
+        left, offset = array.view(np.uint8).data, piece.offset
         while left:
             n_read = os.preadv(self._file.fileno(), [left], offset)
             if not n_read:

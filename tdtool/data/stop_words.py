@@ -1,4 +1,4 @@
-"""Words too common to tell topics apart: lists by language, a file, or the language recognised from the words themselves."""
+"""Words too common to tell topics apart: lists by language, a file, or the language recognised from the words."""
 
 from __future__ import annotations
 
@@ -108,14 +108,18 @@ def _of_file(path: Path) -> frozenset[str]:
     return _pieces({line for line in text.splitlines() if not line.lstrip().startswith("#")})
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: A text is in a language when its core words are this share of all words ...
-_LEAST_SHARE = 0.06
+_LEAST_SHARE = 0.07
 #: ... and this much is left without the few commonest of them (program code has "for", "in", "if" and no others).
 _DOMINANT, _LEAST_SPREAD = 3, 0.02
 
 # fmt: off
 #: Sixteen function words of two letters or more for each language, among its commonest.
-_CORE = {code: frozenset(words.split()) for code, words in {
+_CORE = {code: _words(text) for code, text in {
     "ar": "في من على أن إلى التي عن لا ما هذا هذه الذي كان مع وقد بين",
     "bg": "на да се от за че не са по ще като но това си до към",
     "ca": "de la que el els les en per una amb del no un és al més",
@@ -152,28 +156,28 @@ _CORE = {code: frozenset(words.split()) for code, words in {
 }.items()}
 
 #: Two-letter entries of the English list that are words; the rest are country codes and abbreviations.
-_ENGLISH_TWO_LETTERS = frozenset(
-    "ah al am an as at be by co de do ed eg eh et ex go he hi ie if ii im in is it la ll me mr ms my na no of oh ok on or "
-    "pp re so st th to un up us ve vs we ye".split()
-)
+_ENGLISH_TWO_LETTERS = _words("""
+    ah al am an as at be by co de do ed eg eh et ex go he hi ie if ii im in is it la ll me mr ms my na no of oh ok
+    on or pp re so st th to un up us ve vs we ye
+""")
 
 #: Left by contractions and possessives once apostrophes separate words, when the list lacks them.
-_ENGLISH_MORE = frozenset(
-    "ain aren couldn daren didn doesn don hadn hasn haven isn ll mayn mightn mustn needn oughtn re shan shouldn ve wasn "
-    "weren won wouldn".split()
-)
+_ENGLISH_MORE = _words("""
+    ain aren couldn daren didn doesn don hadn hasn haven isn ll mayn mightn mustn needn oughtn re shan shouldn ve
+    wasn weren won wouldn
+""")
 
 #: Entries of the English list that say what a text is about.
-_ENGLISH_CONTENT = frozenset(
-    "act adopted amount announce area areas arpa auth bill billion biol bottom buy caption case cases cause changes "
-    "click computer copy cry date detail effect empty face faces fill fire fix free front gmt goods gov greetings "
-    "group grouped grouping groups hell home homepage hundred ill importance index information interest interests "
-    "invention join keys length line man member members men microsoft mil mill million mine minus move mrs msie mug "
-    "net netscape novel null number numbers old older oldest open opened opening opens order ordered ordering orders "
-    "page pages parts place places pmid point pointing points present presenting presents problem problems proud "
-    "research reserved results ring room rooms round run second seconds section shed shell side sides site small "
-    "state states stop sub system test text thick thin thousand tip today top trillion uucp value volume web webpage "
-    "website wed welcome wells width wish words work worked working works world year years young younger youngest "
-    "zero".split()
-)
+_ENGLISH_CONTENT = _words("""
+    act adopted amount announce area areas arpa auth bill billion biol bottom buy caption case cases cause changes
+    click computer copy cry date detail effect empty face faces fill fire fix free front gmt goods gov greetings
+    group grouped grouping groups hell home homepage hundred ill importance index information interest interests
+    invention join keys length line man member members men microsoft mil mill million mine minus move mrs msie mug
+    net netscape novel null number numbers old older oldest open opened opening opens order ordered ordering orders
+    page pages parts place places pmid point pointing points present presenting presents problem problems proud
+    research reserved results ring room rooms round run second seconds section shed shell side sides site small
+    state states stop sub system test text thick thin thousand tip today top trillion uucp value web webpage
+    website wed welcome wells width wish words work worked working works world year years young younger youngest
+    zero
+""")
 # fmt: on

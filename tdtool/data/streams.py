@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -15,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.config import SourceConfig
-from tdtool.data.decompress import SUFFIXES, DamagedError, Reader, TruncatedError, compression_of, decompressor
+from tdtool.data.decompress import (
+    MAGIC_BYTES,
+    SUFFIXES,
+    DamagedError,
+    Reader,
+    TruncatedError,
+    compression_of,
+    decompressor,
+)
 from tdtool.data.source_types import OnBytes, ignore
 from tdtool.errors import InputError
 
@@ -27,7 +36,6 @@ LARGEST_IN_MEMORY = 2 << 30
 HEAD_BYTES = 1 << 20
 
 _STEP = 1 << 20
-_MAGIC_BYTES = 512
 
 
 def opened(path: str) -> BinaryIO:
@@ -121,11 +129,14 @@ class ByteStream:
         self._file = file
         self._cap = GrowthCap(path, config)
         self._raw = _Raw(file, path, self._cap)
-        while len(self._raw.head) < _MAGIC_BYTES and (data := self._raw.read_on(_MAGIC_BYTES)):
-            self._raw.head += data
+        self._head = b""
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self.close)
+            while len(self._raw.head) < MAGIC_BYTES and (data := self._raw.read_on(MAGIC_BYTES)):
+                self._raw.head += data
+            on_error.pop_all()
         self.compression = compression_of(self._raw.head)
         self._source: Reader = self._raw if self.compression is None else decompressor(self._raw, self.compression)
-        self._head = b""
 
     def listen(self, on_bytes: OnBytes) -> None:
         """Tell on_bytes of the bytes taken from disk: those so far, and all that come."""
@@ -203,6 +214,10 @@ class ByteStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; standard input stays open for whoever owns it."""
         if self._file is not sys.stdin.buffer:
             self._file.close()
 
@@ -224,12 +239,13 @@ class Input:
         self._kept: ByteStream | None = None
         stream = ByteStream(self._open(), self.path, config)
         self.compression = stream.compression
-        self.head = stream.peek(HEAD_BYTES)
+        with contextlib.ExitStack() as when_done:
+            when_done.enter_context(stream)
+            self.head = stream.peek(HEAD_BYTES)
+            if not self.seekable:
+                self._kept = stream
+                when_done.pop_all()
         self.is_whole_head = len(self.head) < HEAD_BYTES
-        if self.seekable:
-            with stream:
-                return
-        self._kept = stream
 
     def open(self, on_bytes: OnBytes = ignore) -> ByteStream:
         """A stream from the first byte on; a second time only for files."""

@@ -69,8 +69,10 @@ def has_header(first: list[str], sample: list[list[str]], config: SourceConfig) 
     columns = list(zip(*sample, strict=True))
     if any(all(_is_number(cell) for cell in column) for column in columns if column):
         return True
-    longest = max((_richness(column) for column in columns), default=(False, 0.0))
-    return longest[0] and longest[1] > 4 * max(map(len, cells)) and not any(len(cell.split()) > 3 for cell in cells)
+    if any(len(cell.split()) > 3 or any(map(str.isdigit, cell)) for cell in cells):
+        return False
+    has_words, length = max((_richness(column) for column in columns), default=(False, 0.0))
+    return has_words and length > 4 * max(map(len, cells))
 
 
 def _named(wanted: str, names: list[str] | None, n_columns: int, path: str) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tdtool.config import VocabularyConfig
 from tdtool.data.stop_words import StopWords
-from tdtool.data.vocabulary import Vocabulary, WordTable
+from tdtool.data.vocabulary import Vocabulary
 from tdtool.errors import InputError, UsageError
 
 #: Default least document frequency: (documents at least, frequency).
@@ -21,7 +21,7 @@ _MIN_DF = ((1000, 5), (50, 2), (0, 1))
 class Selection:
     """V words kept of those found.
 
-    order : (V,) int64, their numbers in the vocabulary, best first; numbers : (found,) int32, new number of each word or -1;
+    order : (V,) int64, their numbers in the vocabulary, best first; numbers : (found,) int32, the new ones or -1;
     removed : how many distinct words each filter took, in words for the person.
     """
 
@@ -88,9 +88,7 @@ def document_limits(n_documents: int, config: VocabularyConfig) -> tuple[float, 
 
 
 def _is_stop_word(vocabulary: Vocabulary, stop: StopWords) -> NDArray[np.bool_]:
-    table = WordTable()
-    table.add(sorted(stop.words))
-    numbers = vocabulary.find(table)
+    numbers = vocabulary.find(sorted(stop.words))
     out = np.zeros(vocabulary.size, bool)
     out[numbers[numbers >= 0]] = True
     return out

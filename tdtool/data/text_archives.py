@@ -15,7 +15,7 @@ from tdtool.data.ledger import Ledger
 from tdtool.data.source_types import LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
 from tdtool.data.streams import GrowthCap, Input
 from tdtool.data.text_batches import Collector, printable
-from tdtool.data.text_files import BINARY_WITHIN, add_document, looks_binary, refuse_no_text
+from tdtool.data.text_files import add_document, read_document, refuse_no_text
 from tdtool.errors import InputError
 
 
@@ -25,11 +25,12 @@ def open_archive(source: Input, kind: str) -> TextSource:
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
         collector, taken = Collector(source.path, ledger), 0
         members = _tar_members(source, on_bytes) if kind == "tar" else _zip_members(source, on_bytes)
-        for name, file in members:
-            _add_member(name, file, collector)
-            for batch in collector.ready():
-                taken += len(batch.ids)
-                yield batch
+        with _worded(source.path):
+            for name, file in members:
+                _add_member(name, file, collector)
+                for batch in collector.ready():
+                    taken += len(batch.ids)
+                    yield batch
         for batch in collector.rest():
             taken += len(batch.ids)
             yield batch
@@ -40,8 +41,7 @@ def open_archive(source: Input, kind: str) -> TextSource:
 
 def _add_member(name: str, file: IO[bytes], collector: Collector) -> None:
     place = f"{collector.path}:{name}"
-    head = file.read(BINARY_WITHIN)
-    text = head if looks_binary(head) else head + file.read(LONGEST_DOCUMENT + 1 - len(head))
+    text = read_document(file)
     if len(text) > LONGEST_DOCUMENT:
         collector.ledger.skip(TOO_LONG, place)
     else:
@@ -60,7 +60,6 @@ def _clean(name: str) -> str:
 def _tar_members(source: Input, on_bytes: OnBytes) -> Iterator[tuple[str, IO[bytes]]]:
     with (
         source.open(on_bytes) as stream,
-        _worded(source.path),
         tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", bufsize=1 << 18) as archive,
     ):
         for member in archive:
@@ -73,7 +72,7 @@ def _tar_members(source: Input, on_bytes: OnBytes) -> Iterator[tuple[str, IO[byt
 
 def _zip_members(source: Input, on_bytes: OnBytes) -> Iterator[tuple[str, IO[bytes]]]:
     cap = GrowthCap(source.path, source.config)
-    with source.open_seekable(on_bytes) as raw, _worded(source.path), zipfile.ZipFile(raw) as archive:
+    with source.open_seekable(on_bytes) as raw, zipfile.ZipFile(raw) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
         for info in sorted(infos, key=lambda info: info.filename.encode("utf-8", "surrogateescape")):
             cap.n_in += info.compress_size
@@ -93,13 +92,10 @@ class _Capped:
         self._file, self._cap = file, cap
 
     def read(self, n: int) -> bytes:
-        parts: list[bytes] = []
-        while n > 0 and (data := self._file.read(min(n, 1 << 20))):
-            parts.append(data)
-            n -= len(data)
-            self._cap.n_out += len(data)
-            self._cap.check()
-        return b"".join(parts)
+        data = self._file.read(n)
+        self._cap.n_out += len(data)
+        self._cap.check()
+        return data
 
 
 @contextlib.contextmanager

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from tdtool import log
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
-from tdtool.data.decompress import compression_of
+from tdtool.data.decompress import Reader, compression_of
 from tdtool.data.ledger import Ledger
 from tdtool.data.source_types import BINARY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
 from tdtool.data.streams import ByteStream, opened, trouble
@@ -23,6 +22,7 @@ UNREADABLE = "cannot be read"
 UTF16 = "UTF-16 text"
 #: A NUL byte among the first so many makes a file binary.
 BINARY_WITHIN = 8192
+_CHUNK = 1 << 16
 
 
 def open_directory(path: str, config: SourceConfig) -> TextSource:
@@ -60,6 +60,18 @@ def add_document(text: bytes, name: str, place: str, collector: Collector) -> No
         collector.add(text.removeprefix(BYTE_ORDER_MARK), name, 0, place)
 
 
+def read_document(file: Reader) -> bytes:
+    """The content of an open file: a first chunk when that is no text, else little more than LONGEST_DOCUMENT."""
+    data = file.read(_CHUNK)
+    if len(data) < BINARY_WITHIN or looks_binary(data):
+        return data
+    parts, size = [data], len(data)
+    while size <= LONGEST_DOCUMENT and (data := file.read(_CHUNK)):
+        parts.append(data)
+        size += len(data)
+    return b"".join(parts)
+
+
 def refuse_no_text(taken: int, path: str, ledger: Ledger) -> None:
     """Raise InputError when no file was taken as text."""
     if not taken:
@@ -68,11 +80,13 @@ def refuse_no_text(taken: int, path: str, ledger: Ledger) -> None:
 
 
 def _read(path: str, config: SourceConfig, ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-    root = os.fsencode(path)
+    folder = path.rstrip("/") + "/"
+    root = os.fsencode(folder)
     collector, taken = Collector(path, ledger), 0
     for relative, status in _walk(root):
-        place = str(Path(path) / printable(relative))
-        _add_file(os.path.join(root, relative), relative, status, place, config, collector)  # noqa: PTH118
+        name = printable(relative)
+        place = f"{folder}{name}"
+        _add_file(os.fsdecode(root + relative), name, status, place, config, collector)
         on_bytes(status.st_size)
         for batch in collector.ready():
             taken += len(batch.ids)
@@ -84,7 +98,7 @@ def _read(path: str, config: SourceConfig, ledger: Ledger, on_bytes: OnBytes) ->
 
 
 def _add_file(
-    full: bytes, relative: bytes, status: os.stat_result, place: str, config: SourceConfig, collector: Collector
+    full: str, name: str, status: os.stat_result, place: str, config: SourceConfig, collector: Collector
 ) -> None:
     """Read one file. Those that cannot be read are skipped: one bad file does not spoil a corpus."""
     if stat.S_ISLNK(status.st_mode):
@@ -93,29 +107,29 @@ def _add_file(
         collector.ledger.skip(NOT_REGULAR, place)
     else:
         try:
-            text = _content(os.fsdecode(full), place, config)
+            text = _content(full, place, config)
         except PermissionError:
             collector.ledger.skip(UNREADABLE, place)
             return
         if len(text) > LONGEST_DOCUMENT:
             collector.ledger.skip(TOO_LONG, place)
         else:
-            add_document(text, printable(relative), place, collector)
+            add_document(text, name, place, collector)
 
 
 def _content(full: str, place: str, config: SourceConfig) -> bytes:
     """A file's bytes, decompressed when it is compressed; a little more than LONGEST_DOCUMENT when it is longer."""
     try:
-        with open(full, "rb") as file:  # noqa: PTH123
-            head = file.read(BINARY_WITHIN)
-            if compression_of(head) is None:
-                return head if looks_binary(head) else head + file.read(LONGEST_DOCUMENT + 1 - len(head))
+        with open(full, "rb", buffering=0) as file:  # noqa: PTH123
+            text = read_document(file)
     except PermissionError:
         raise
     except OSError as error:
         raise trouble(place, error) from error
+    if compression_of(text) is None:
+        return text
     with ByteStream(opened(full), place, config) as stream:
-        return stream.read(LONGEST_DOCUMENT + 1)
+        return read_document(stream)
 
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:

@@ -27,7 +27,7 @@ class TokenBatch:
     """The words of D documents.
 
     words : the batch's own table of V_b words, numbered as they first appear;
-    tokens : (n_tokens,) int32 numbers of words in reading order, -1 where a word was left out (and after each CJK pair);
+    tokens : (n_tokens,) int32, numbers of words in reading order, -1 where one was left out (and after each CJK pair);
     ends : (D,) int64, the place in `tokens` after each document; tally : what was seen and left out, by name.
     """
 
@@ -37,7 +37,7 @@ class TokenBatch:
     tally: dict[str, int]
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-        """Sparse counts: indptr (D + 1,) int64, indices (nnz,) int32 in order of first use in a document, counts (nnz,) int32."""
+        """Sparse counts: indptr (D + 1,) int64; indices, counts (nnz,) int32, in order of first use in a document."""
         return count_documents(self.tokens, self.ends, self.words.size)
 
 
@@ -57,22 +57,22 @@ def check_tokens(config: TokenConfig) -> None:
 def tokenise(batch: TextBatch, config: TokenConfig) -> TokenBatch:
     """The words of a batch. Safe to call from several threads (the kernels release the GIL)."""
     limits = (config.min_length, config.max_length, _NUMBERS[config.numbers])
-    text, offsets = _own(batch.text), _own(batch.offsets)
+    text, offsets, tables = _own(batch.text), _own(batch.offsets), unicode_tables(config.lowercase)
     written = np.empty(_BLOCK_BYTES + kernel.BYTES_A_CHARACTER * (config.max_length + 1), np.uint8)
-    word_ends = np.empty(_BLOCK_WORDS, np.int32)
+    bounds, hashes = np.zeros(_BLOCK_WORDS + 1, np.int64), np.empty(_BLOCK_WORDS, np.int64)
     table = WordTable(*_usual_room(text.size))
     tokens = np.empty(text.size // 5 + 64, np.int32)
     ends = np.empty(offsets.size - 1, np.int64)
     tally = np.zeros(kernel.N_TALLY, np.int64)
     cursor = np.array([0, offsets[0]], np.int64)
-    scan = (text, offsets, cursor, *unicode_tables(config.lowercase), limits, written, word_ends, tally, ends)
+    written_to = (written, bounds[1:], hashes, tally, ends)
     n_tokens, done = 0, False
     while not done:
-        done = kernel.scan_documents(*scan, n_tokens)
+        done = kernel.scan_documents(text, offsets, cursor, *tables, limits, *written_to, n_tokens)
         n_words = int(tally[kernel.WORDS])
         if n_tokens + n_words > tokens.size:
             tokens = np.concatenate([tokens[:n_tokens], np.empty(tokens.size // 2 + n_words, np.int32)])
-        table.add_bytes(written, word_ends[:n_words], tokens[n_tokens : n_tokens + n_words])
+        table.add_bytes(written, bounds, hashes, tokens[n_tokens : n_tokens + n_words])
         n_tokens += n_words
     return TokenBatch(table, tokens[:n_tokens], ends, _named(tally, config))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.count_cpu import add_frequencies
-from tdtool.kernels.word_table import add_words, fill_slots, merge_words
+from tdtool.kernels.word_table import add_words, fill_slots, hash_words
 
 #: Words and bytes a fresh table has room for; both double when they run out.
 _FIRST_TERMS, _FIRST_BYTES = 1 << 12, 1 << 16
@@ -48,36 +50,48 @@ class WordTable:
             self.slots = np.zeros(2 * room, np.int64)
             fill_slots(self.hashes, self.size, self.slots)
 
-    def add(self, words: list[str]) -> NDArray[np.int32]:
-        """Add words; returns their numbers (n,) int32."""
-        encoded = [word.encode("utf-8") for word in words]
-        ends = np.cumsum([len(word) for word in encoded], dtype=np.int32)
+    def add(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """Add words; returns their numbers (n,) int32, -1 for an empty one."""
+        encoded = [word.encode("utf-8", "backslashreplace") for word in words]
+        bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        source, hashes = np.frombuffer(bytearray(b"".join(encoded)), np.uint8), np.empty(len(words), np.int64)
+        hash_words(source, bounds, hashes)
         numbers = np.empty(len(words), np.int32)
-        self.add_bytes(np.frombuffer(bytearray(b"".join(encoded)), np.uint8), ends, numbers)
+        self.add_bytes(source, bounds, hashes, numbers)
         return numbers
 
-    def add_bytes(self, source: NDArray[np.uint8], ends: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
-        """Add n words that lie one after the other. ends : (n,) int32, the place after each; numbers : (n,) int32, filled.
+    def add_bytes(
+        self,
+        source: NDArray[np.uint8],
+        bounds: NDArray[np.int64],
+        hashes: NDArray[np.int64],
+        numbers: NDArray[np.int32],
+        *,
+        enter: bool = True,
+    ) -> None:
+        """Add n words that lie one after the other in `source`, or only look them up.
 
-        An empty word gets -1.
+        bounds : (>= n + 1,) int64 into source; hashes : (>= n,) int64, hash_word of each; numbers : (n,) int32, filled.
         """
-        if ends.size:
-            self.reserve(ends.size, int(ends[-1]))
-            self.size = int(add_words(source, ends, ends.size, *self.arrays, self.size, numbers))
+        if enter:
+            self.reserve(numbers.size, int(bounds[numbers.size]))
+        added = add_words(source, bounds, hashes, numbers.size, *self.arrays, self.size, enter, numbers)
+        self.size = int(added)
 
     def merge(self, other: WordTable) -> NDArray[np.int32]:
         """Add the words of another table, in its order; returns their numbers here (other.size,) int32."""
-        self.reserve(other.size, other.n_bytes)
-        return self._number(other, enter=True)
-
-    def find(self, other: WordTable) -> NDArray[np.int32]:
-        """Numbers here of another table's words, -1 for those that are not here: (other.size,) int32."""
-        return self._number(other, enter=False)
-
-    def _number(self, other: WordTable, *, enter: bool) -> NDArray[np.int32]:
         numbers = np.empty(other.size, np.int32)
-        source = (other.terms, other.starts, other.hashes, other.size)
-        self.size = int(merge_words(*source, *self.arrays, self.size, enter, numbers))
+        self.add_bytes(other.terms, other.starts, other.hashes, numbers)
+        return numbers
+
+    def find(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """Numbers of words, -1 for those that are not here: (n,) int32."""
+        table = WordTable()
+        numbers = np.empty(len(words), np.int32)
+        same = table.add(words)
+        found = np.empty(table.size, np.int32)
+        self.add_bytes(table.terms, table.starts, table.hashes, found, enter=False)
+        numbers[:] = np.append(found, np.int32(-1))[same]
         return numbers
 
     def words(self, numbers: NDArray[np.int64] | None = None) -> list[str]:
@@ -88,7 +102,7 @@ class WordTable:
 
 
 class Vocabulary(WordTable):
-    """A word table that also counts. document_frequency, count : (V_room,) int64, documents with the word and its uses."""
+    """A word table that counts. document_frequency, count : (V_room,) int64, documents with a word, and its uses."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ Matrix = NDArray[np.float64]
 class PowerFit:
     """vectors U : (k, k) orthonormal columns; weights : (k,) T(u_j, u_j, u_j) >= 0, descending.
 
-    changes : largest change of a direction after each sweep; stopped : "tol" | "max_iters".
+    changes : mean turn of the directions (1 - |cosine|) in each sweep; stopped : "tol" | "max_iters".
     """
 
     vectors: Matrix
@@ -30,15 +30,15 @@ def orthogonal_power(
 ) -> PowerFit:
     """Maximise sum_j T(u_j, u_j, u_j) over orthonormal U by U <- polar(G), G_j = T(I, u_j, u_j).
 
-    apply : (k, k) -> (k, k), all G_j at once; start : (k, k) orthonormal columns. tol : stop when no direction turned
-    by more than this (1 - |cosine|) in a sweep.
+    apply : (k, k) -> (k, k), all G_j at once; start : (k, k) orthonormal columns. tol : stop when the
+    directions turned by less than this on average (1 - |cosine|) in a sweep.
 
     Source: Chen and Saad 2009, "On the tensor SVD and the optimal low rank orthogonal approximation of tensors", LROAT.
     """
     vectors, changes, stopped = start, [], "max_iters"
     for _ in range(max_iters):
         image = polar(apply(vectors))
-        changes.append(float(1 - np.min(np.abs(np.sum(image * vectors, axis=0)), initial=1.0)))
+        changes.append(float(np.mean(1 - np.abs(np.sum(image * vectors, axis=0)))))
         vectors = image
         if changes[-1] < tol:
             stopped = "tol"
@@ -58,4 +58,4 @@ def polar(matrix: Matrix) -> Matrix:
 def random_orthogonal(size: int, rng: np.random.Generator) -> Matrix:
     """A (size, size) orthogonal matrix, uniformly distributed (Stewart 1980)."""
     q, r = scipy.linalg.qr(rng.standard_normal((size, size)))
-    return q * np.sign(np.diag(r))
+    return np.asarray(q * np.sign(np.diag(r)), np.float64)

@@ -16,8 +16,8 @@ from tdtool.models.topic_model import TopicModel
 #: Smoothing of topics: this much of every word is added to each topic's expected counts.
 ETA = 0.05
 #: Share of its own counts that a document does not see when it looks at the topics. All of them (1) is best for rare
-#: words and diverse topics, none (0) for text that repeats itself; 0.75 was within 0.5 % of the best perplexity on every
-#: corpus tried.
+#: words and diverse topics, none (0) for text that repeats itself; 0.75 was within 0.6 % of the best perplexity on all
+#: corpora tried.
 _OWN_SHARE = 0.75
 #: Fixed-point updates of a document in a pass. Few are better: documents and topics then settle together.
 _SWEEPS = 5

@@ -19,7 +19,7 @@ _EMPTY = 0.01
 def completion_perplexity(
     map_reduce: MapReduce,
     word_topic: NDArray[np.float32],
-    alpha: NDArray[np.float64],
+    alpha: NDArray[np.floating],
     documents: NDArray[np.int64],
     seed: int,
 ) -> tuple[float, int]:

@@ -170,7 +170,7 @@ def dense_step(rows: Rows, state: State, moment: ThirdMoment) -> tuple[Partials,
 
 
 def _add_outer(
-    out: NDArray[np.float64], a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]
+    out: NDArray[np.float64], a: NDArray[np.float32], b: NDArray[np.floating], c: NDArray[np.float32]
 ) -> None:
     """Add sum_r a_r (x) b_r (x) c_r to out (k, k * k); a, b, c : (n, k), a few rows at a time."""
     for start in range(0, a.shape[0], _ROWS_AT_ONCE):

@@ -108,7 +108,9 @@ def scores_text(scores: Mapping[str, Any]) -> str:
 def summary_text(values: Mapping[str, Any]) -> str:
     """Single values one a line, then the ledger; lists and further tables are for --json."""
     facts = {
-        name.replace("_", " "): value for name, value in values.items() if not isinstance(value, (dict, list, tuple))
+        name.removeprefix("n_").replace("_", " "): value
+        for name, value in values.items()
+        if not isinstance(value, (dict, list, tuple))
     }
     text = facts_text({name: value for name, value in facts.items() if name != "path"})
     return f"{text}\n{Ledger.from_dict(values['ledger'])}" if isinstance(values.get("ledger"), dict) else text

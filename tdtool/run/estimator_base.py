@@ -11,9 +11,11 @@ import scipy.sparse as sp
 
 _SKLEARN = importlib.util.find_spec("sklearn") is not None
 
+if _SKLEARN:
+    from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+
 if _SKLEARN and not TYPE_CHECKING:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-    from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
     class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """A scikit-learn transformer of sparse non-negative input."""
@@ -89,5 +91,6 @@ def seed_of(random_state: Any) -> int:
         return int(random_state)
     if _SKLEARN:
         return int(check_random_state(random_state).randint(2**31))
-    generator = random_state if random_state is not None else np.random.default_rng()
-    return int(generator.integers(2**31) if hasattr(generator, "integers") else generator.randint(2**31))
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    return int(random_state.randint(2**31))

@@ -22,7 +22,9 @@ from tdtool.moments.pairs import FirstMoment, first_moment, second_moment_apply
 from tdtool.moments.triples import ThirdMoment, choose_form, dense_apply, implicit_apply, third_moment
 from tdtool.moments.whitening import Whitening, range_finder
 
-_MAX_SWEEPS, _TURNED = 100, 1e-3
+#: Sweeps of the power iteration at most, and the mean turn of the directions that ends it: the polish forgives the last
+#: digits, a pure spectral model does not.
+_MAX_SWEEPS, _TURNED, _TURNED_BEFORE_POLISH = 100, 1e-6, 1e-3
 #: `polish="auto"`: share of the training documents it watches, how many passes at most, the gain that it asks for,
 #: and for how many passes it waits for one.
 _TUNING_SHARE, _MAX_TUNING, _MAX_PASSES, _LEAST_GAIN, _PATIENCE = 0.02, 1000, 40, 1e-3, 3
@@ -86,8 +88,14 @@ class TopicFitter:
             first = first_moment(engine.map_reduce, left_out, corpus.n_terms)
             pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
             whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=self._rng(0))
-            shape = {"alpha0": config.alpha0, "n_partitions": corpus.n_partitions}
-            third = third_moment(engine.map_reduce, first, whitening, left_out, **shape)
+            third = third_moment(
+                engine.map_reduce,
+                first,
+                whitening,
+                left_out,
+                alpha0=config.alpha0,
+                n_partitions=corpus.n_partitions,
+            )
         self._moments = Moments(first, whitening, third, documents)
         return third.n_topics
 
@@ -118,10 +126,12 @@ class TopicFitter:
         with self._stage("decomposition"):
             apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
             start = random_orthogonal(found, self._rng(1))
-            fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=_TURNED)
+            tol = _TURNED if self.config.polish == 0 else _TURNED_BEFORE_POLISH
+            fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=tol)
         if found:
-            settings = {"alpha0": self.config.alpha0, "polish_follows": self.config.polish != 0}
-            model = recover_topics(whitening, fit, moments.first, **settings)
+            model = recover_topics(
+                whitening, fit, moments.first, alpha0=self.config.alpha0, polish_follows=self.config.polish != 0
+            )
         else:
             model = no_topics(third.n.size)
         model = pad_topics(model, n_topics, moments.first.moment1, self._rng(2))

@@ -26,7 +26,7 @@ class StoredModel:
 
 
 def read_model(path: Path) -> StoredModel:
-    """The model in a file of `tdtool topics`. InputError when it is another file or its numbers are no probabilities."""
+    """The model in a file of `tdtool topics`. InputError when it is another file or holds no probabilities."""
     with hdf5.open(path) as reader:
         reader.require("tdtool.topics")
         topic_word = reader.get("topics/topic_word")

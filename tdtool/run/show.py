@@ -121,8 +121,8 @@ def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
         f"{dim}s": length for dim, length in _sizes(arrays).items() if dim in ("document", "topic", "term")
     }
     facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
-    if isinstance(argv, list):
-        facts["command"] = shlex.join(map(str, argv))
+    if isinstance(argv, list) and argv:
+        facts["command"] = shlex.join([Path(str(argv[0])).name, *map(str, argv[1:])])
     for name in ("path", "bytes"):
         if name in source:
             facts[f"source {name}"] = source[name]

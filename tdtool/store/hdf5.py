@@ -14,6 +14,7 @@ from tdtool.store.atomic import check_output, replacing
 from tdtool.store.reader import Reader
 from tdtool.store.schema import FileSchema
 from tdtool.store.seal import add_seal
+from tdtool.store.shield import shielded
 from tdtool.store.sink import Sink
 from tdtool.store.writer import Stream, Writer
 
@@ -25,10 +26,17 @@ def create(path: Path, schema: FileSchema, *, force: bool = False) -> Iterator[W
     """Write a file of one schema: as NAME.part, synchronised, then renamed. A block that fails leaves nothing."""
     with replacing(Path(path), force) as part:
         with contextlib.closing(Sink(part)) as sink:
-            with h5py.File(sink, "w") as file:
-                writer = Writer(file, schema, sink.check)
+            file = None
+            try:
+                with shielded():
+                    file = h5py.File(sink, "w")
+                    writer = Writer(file, schema, sink.check)
                 yield writer
                 writer.finish()
+            finally:
+                with shielded():
+                    if file is not None:
+                        file.close()
             sink.check()
         add_seal(part)
 

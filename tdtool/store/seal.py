@@ -10,7 +10,7 @@ from typing import BinaryIO
 from tdtool.store.digest import bytes_digest
 
 _MARK = b"\ntdtool seal BLAKE2b-128 "
-_LENGTH = len(_MARK) + 32 + 1
+LENGTH = len(_MARK) + 32 + 1
 _BLOCK = 1 << 22
 
 
@@ -26,14 +26,14 @@ def check_seal(path: Path) -> str | None:
     """What is wrong with the seal, or None when every byte is as it was written."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - _LENGTH))
-        seal = file.read(_LENGTH)
-        if not seal.startswith(_MARK) or len(seal) != _LENGTH:
+        file.seek(max(0, size - LENGTH))
+        seal = file.read(LENGTH)
+        if not seal.startswith(_MARK) or len(seal) != LENGTH:
             return (
                 "the seal at the end of the file is missing or damaged: the file was cut or written by another program"
             )
         file.seek(0)
-        digest = bytes_digest(_pieces(file, size - _LENGTH))
+        digest = bytes_digest(_pieces(file, size - LENGTH))
     if seal != _MARK + digest.encode() + b"\n":
         return "the bytes of the file are not those that were written"
     return None

@@ -1,8 +1,8 @@
 """The file under an HDF5 file that is being written.
 
 HDF5 cannot be left in the middle of a failed write: it tries again when it is closed, prints, and crashes the process
-at exit. So a write that fails (the disk is full, a signal arrived) is remembered, the rest goes nowhere, HDF5 closes in
-peace, and `check` raises what had happened.
+at exit. So a write that fails (the disk is full) is remembered, the rest goes nowhere, HDF5 closes in peace, and
+`check` raises what had happened. Signals must wait: see `shielded`.
 """
 
 from __future__ import annotations

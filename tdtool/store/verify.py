@@ -13,6 +13,7 @@ from tdtool.errors import InputError
 from tdtool.store.content import Finding
 from tdtool.store.probe import Probe
 
+_PROBE = "tdtool.store.probe"
 _SECONDS, _BYTES_A_SECOND = 60, 10 << 20
 
 __all__ = ["Finding", "Probe", "verify", "verify_fully"]
@@ -33,7 +34,7 @@ def verify_fully(path: Path) -> Probe:
     limit = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
     try:
         done = subprocess.run(  # noqa: S603 -- our own module, and the path is one argument
-            [sys.executable, "-P", "-m", "tdtool.store.probe", str(path.absolute())],
+            [sys.executable, "-P", "-m", _PROBE, str(path.absolute())],
             capture_output=True,
             timeout=limit,
             env=_environment(),

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tdtool import __version__
 from tdtool.store import schema as schemas
 from tdtool.store.digest import RunningDigest, as_bytes, content_digest
+from tdtool.store.shield import shielded
 
 _CHUNK_BYTES = 1 << 19
 _BLOCK_BYTES = 1 << 25
@@ -37,7 +38,8 @@ class Stream:
             raise ValueError(f"{self._spec.path}: rows {start} + {values.shape} do not fit {self._shape}")
         if rows == 0:
             return
-        self._dataset[start : start + rows] = values
+        with shielded():
+            self._dataset[start : start + rows] = values
         self._check_disk()
         self._written += rows
         self._in_order = self._in_order and start == self._position
@@ -89,6 +91,7 @@ class Writer:
         for start in range(0, values.shape[0], step):
             stream.write(start, values[start : start + step])
 
+    @shielded()
     def stream(
         self, path: str, shape: Sequence[int], dtype: np.dtype | type | str, chunk_rows: int | None = None
     ) -> Stream:
@@ -107,10 +110,12 @@ class Writer:
         self._streams[path] = Stream(dataset, spec, self._check_disk)
         return self._streams[path]
 
+    @shielded()
     def attribute(self, name: str, value: Any) -> None:
         """Store a root attribute: text or a number as it is, anything else that JSON can say as JSON."""
         self._file.attrs[name] = encode_attribute(value)
 
+    @shielded()
     def finish(self) -> str:
         """Check that nothing is missing, name the axes, store the digests; returns the content digest."""
         missing = [spec.path for spec in self.schema.arrays if not spec.optional and spec.path not in self._streams]
@@ -149,6 +154,7 @@ class Writer:
 
 def encode_attribute(value: Any) -> str | int | float | bool:
     """As stored: plain text and numbers stay readable to any program; text that could pass for JSON is quoted."""
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, (bool, int, float)) or (
         isinstance(value, str) and value.isprintable() and not _is_json(value)
     ):

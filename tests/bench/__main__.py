@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
+
+from tdtool.errors import TdtoolError
 
 BENCHMARKS = {
     "topics": "fit a topic model: tdtool, tomotopy, scikit-learn and gensim on one corpus, one split, one evaluator",
@@ -13,31 +16,43 @@ BENCHMARKS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Run one benchmark and print its table, or one JSON object; without a name, list what there is."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
         print("python -m tests.bench NAME [--json] [--help]\n")
         for name, about in BENCHMARKS.items():
             print(f"  {name:<8} {about}")
-        return
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure tdtool and its peers.")
-    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    called = {name: names.add_parser(name, help=about, description=about) for name, about in BENCHMARKS.items()}
-    for name in called.keys() & set(arguments):  # the others' options need not be known, nor their imports be made
-        importlib.import_module(f"tests.bench.{name}").add_arguments(called[name])
-    for command in called.values():
-        command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-        command.add_argument("--threads", type=int, default=2, help="for every system alike (default 2)")
-        command.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+        return 0
+    options = _parse(arguments)
     benchmark = importlib.import_module(f"tests.bench.{options.name}")
-    result = benchmark.run(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the process under measurement ends too
+    try:
+        result = benchmark.run(options)
+    except TdtoolError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     if options.json:
         print(json.dumps(result.as_json(), indent=1, allow_nan=False))
     else:
         result.print_table(benchmark.QUALITIES)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure tdtool and its peers.")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, about in BENCHMARKS.items():
+        command = names.add_parser(name, help=about, description=about)
+        if name == arguments[0]:  # the others' modules need not be imported
+            importlib.import_module(f"tests.bench.{name}").add_arguments(command)
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+        command.add_argument("--threads", type=int, default=2, help="for every system alike (default 2)")
+        command.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,7 +22,7 @@ from tdtool.data.sources import open_source
 from tests.bench.children import run_child, shared_caps
 from tests.bench.ingest_peers import MAX_DF, MIN_DF
 from tests.bench.measure import hardware, version_of
-from tests.bench.results import Result, Row
+from tests.bench.results import Result, Row, case_name
 
 QUALITIES = {
     "mb_per_second": ("MB/s", ",.1f"),
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> Result:
 
 
 def _about(options: argparse.Namespace) -> list[str]:
-    source = options.data or f"planted, Zipf-like, seed {options.seed}"
+    source = options.data or f"planted, seed {options.seed}: no function words, so harder than prose (--data FILE)"
     return [
         f"text: {source}; one document a line, plain UTF-8 on disk",
         f"work: from file to sparse counts of the words in {MIN_DF} to {MAX_DF:.0%} of the documents, no stop words",
@@ -124,7 +124,7 @@ def _append(text: Path, file: BinaryIO) -> None:
 
 def _measured(system: str, text: Path, cap: float, options: argparse.Namespace, folder: Path) -> Row:
     size = text.stat().st_size / 1e6
-    name = Path(options.data).name if options.data else "planted"
+    name = case_name(options.data) if options.data else "planted"
     module, package = PEERS.get(system, ("tdtool", "tdtool"))
     row = Row(system, version_of(package), f"{name} {size:.0f} MB")
     if importlib.util.find_spec(module) is None:

@@ -33,7 +33,7 @@ class Task:
 
 
 def read_tdtool(task: Task, start: Callable[[], None]) -> tuple[Stopwatch, list[str]]:
-    """tdtool ingest into a corpus file, after the first MB alone: that compiles the kernels or loads them from a cache."""
+    """tdtool ingest into a corpus file, after the first MB alone, which compiles the kernels or loads them."""
     from tdtool.config import IngestConfig, SourceConfig, VocabularyConfig
     from tdtool.data.ingest import ingest
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -77,6 +79,12 @@ class Result:
             figures += [_number(ratios.get(row.case, {}).get(row.system), ".1f")]
             table.add_row(row.case, row.system, row.version, *figures, row.note)
         console.print(table)
+
+
+def case_name(path: str) -> str:
+    """What a file is called in tables: "ap" for docword.ap.txt.gz; its folder's name where its own says little."""
+    stem = re.sub(r"^docword\.", "", Path(path).name).partition(".")[0]
+    return Path(path).resolve().parent.name if stem in ("docs", "docword", "corpus", "") else stem
 
 
 def _finite(value: float) -> float | None:

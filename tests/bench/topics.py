@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from tdtool.models.held_out import held_out_documents
 from tdtool.models.scores import completion_perplexity
 from tests.bench.children import SHARED_SECONDS, run_child, shared_caps
 from tests.bench.measure import Stopwatch, hardware, version_of
-from tests.bench.results import Result, Row
+from tests.bench.results import Result, Row, case_name
 
 QUALITIES = {"perplexity": ("perplexity", ".1f"), "npmi": ("NPMI", ".3f"), "diversity": ("diversity", ".2f")}
 
@@ -115,7 +114,8 @@ def _about(options: argparse.Namespace, split: Split, corpus_seconds: float) -> 
         f"documents: of at least {_MIN_TOKENS} words; {n_train:,} to fit, {split.held_out.size:,} held out by hash",
         f"scores, one evaluator for all: perplexity by completion of {split.scored.size:,} held-out documents;",
         "  NPMI of the top 10 words in the documents fitted; diversity of the top 25 words",
-        f"seconds: the fitting call alone, in a fresh process; not ingest, which took tdtool {corpus_seconds:.1f} s",
+        "seconds: the fitting call alone, on data in the system's own form, each system in a fresh process",
+        f"  not counted: tdtool's ingest, {corpus_seconds:.1f} s (with compiling, where numba's cache was cold)",
         "tdtool: defaults; kernels are compiled by a small fit beforehand; 'spectral' is the same without the polish",
         f"tomotopy: one run, learns alpha every 10 iterations, eta {options.tomotopy_eta}",
         "scikit-learn: online, batches of 20, 10 passes; cannot learn alpha",
@@ -126,7 +126,7 @@ def _about(options: argparse.Namespace, split: Split, corpus_seconds: float) -> 
 
 def _measured(system: str, cap: float, split: Split, options: argparse.Namespace, folder: Path) -> list[Row]:
     """The rows of one system: one for each of its checkpoints, or one."""
-    case = f"{_corpus_name(options.data)} k={options.n_topics}"
+    case = f"{case_name(options.data)} k={options.n_topics}"
     package = "tdtool" if system in OURS else system
     names = [f"tomotopy {iterations}" for iterations in CHECKPOINTS] if system == "tomotopy" else [system]
     if package in PEERS and importlib.util.find_spec(PEERS[package]) is None:
@@ -171,9 +171,3 @@ def _quality(fit: Path, split: Split, options: argparse.Namespace) -> dict[str, 
         "npmi": float(coherent.npmi.mean()),
         "diversity": diversity(word_topic),
     }
-
-
-def _corpus_name(path: str) -> str:
-    """ "ap" for docword.ap.txt.gz, the folder's name for docs.tsv.gz, otherwise the file's."""
-    stem = re.sub(r"^docword\.", "", Path(path).name).partition(".")[0]
-    return Path(path).resolve().parent.name if stem in ("docs", "docword", "corpus", "") else stem

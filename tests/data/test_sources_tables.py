@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdtool.config import SourceConfig
@@ -179,6 +179,7 @@ def test_id_is_never_a_fraction_or_repeated() -> None:
 field = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8).map(lambda text: text + "z")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(field, field, field), min_size=1, max_size=20))
 def test_csv_reads_what_pythons_writer_writes(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]

@@ -1,0 +1,45 @@
+"""Names of results, when the user gives none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tdtool.run.outputs import default_output, source_name
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("data/docs.tsv.gz", "docs"),
+        ("docs.jsonl", "docs"),
+        ("docword.nips.txt.gz", "docword.nips"),
+        ("news.corpus.h5", "news"),
+        ("news.corpus-2.h5", "news.corpus-2"),
+        ("archive.tar.xz", "archive"),
+        (".hidden", ".hidden"),
+        ("plain", "plain"),
+        ("-", "stdin"),
+        ("/", "root"),
+    ],
+)
+def test_name_of_a_source(source: str, name: str) -> None:
+    assert source_name(source) == name
+
+
+def test_name_of_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "my.corpus"
+    folder.mkdir()
+    assert source_name(f"{folder}/") == "my.corpus"
+    monkeypatch.chdir(folder)
+    assert source_name(".") == "my.corpus"
+
+
+def test_first_free_name(tmp_path: Path) -> None:
+    assert default_output("x/a.txt", "topics", tmp_path) == tmp_path / "a.topics.h5"
+    (tmp_path / "a.topics.h5").touch()
+    (tmp_path / "a.topics-2.h5").touch()
+    assert default_output("x/a.txt", "topics", tmp_path) == tmp_path / "a.topics-3.h5"
+    assert default_output("x/a.txt", "corpus", tmp_path) == tmp_path / "a.corpus.h5"
+    assert default_output("a.txt", "topics").parent == Path()
