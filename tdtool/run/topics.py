@@ -20,7 +20,6 @@ from tdtool.models.coherence import top_words
 from tdtool.models.inference import document_topic
 from tdtool.run.corpora import corpus_of, default_memory, usable_cores
 from tdtool.run.fit import Candidate, TopicFit, TopicFitter, candidate_sizes, choose_n_topics, document_sets
-from tdtool.run.plan import Plan, plan_fit
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import check_export, export_all
@@ -125,16 +124,6 @@ def fit_topics(
             ledger=str(corpus.ledger),
             seconds=time.perf_counter() - started,
         )
-
-
-def plan_topics(
-    source: str, *, ingest: IngestConfig, topics: TopicsConfig, workers: int | None = None, memory: int | None = None
-) -> Plan:
-    """Read `source` and say what fit_topics would take; nothing is written."""
-    workers = workers or usable_cores()
-    with corpus_of(source, ingest, workers=workers) as corpus:
-        _check_size(corpus, topics, source)
-        return plan_fit(corpus, topics, workers=workers, memory=memory or default_memory())
 
 
 def _check_size(corpus: Corpus, config: TopicsConfig, source: str) -> None:

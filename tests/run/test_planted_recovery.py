@@ -29,21 +29,21 @@ def fits(planted: PlantedLda, *configs: TopicsConfig) -> tuple[list[TopicFit], f
         return found, completion_perplexity(engine.map_reduce, truth, planted.alpha, held_out, configs[0].seed)[0]
 
 
-@pytest.mark.parametrize(("alpha0", "seed"), [(0.3, 1), (1.0, 2), (3.0, 3)])
-def test_small_planted_topics_are_found(alpha0: float, seed: int) -> None:
+@pytest.mark.parametrize(("alpha0", "passes", "seed"), [(0.3, 8, 1), (1.0, 8, 2), (3.0, 30, 3)])
+def test_small_planted_topics_are_found(alpha0: float, passes: int, seed: int) -> None:
+    """The more topics a document mixes, the more passes it takes."""
     shape = {"alpha0": alpha0, "mean_length": 80, "topic_concentration": 0.1}
     planted = planted_lda(3000, 150, 5, **shape, rng=np.random.default_rng(seed))
-    configs = [TopicsConfig(5, alpha0=alpha0, polish=polish, seed=seed) for polish in (0, 8)]
+    configs = [TopicsConfig(5, alpha0=alpha0, polish=polish, seed=seed) for polish in (0, passes)]
     (spectral, polished), oracle = fits(planted, *configs)
-    for fit, distance in [(spectral, 0.06), (polished, 0.05)]:
-        assert matched_total_variation(fit.model.topic_word, planted.topic_word).max() < distance
+    for fit in (spectral, polished):
+        assert matched_total_variation(fit.model.topic_word, planted.topic_word).max() < 0.05
         assert fit.stopped == "tol"
         assert fit.warnings() == []
-    assert polished.scores["perplexity"] < 1.01 * oracle
-    assert spectral.scores["perplexity"] < 1.05 * oracle
-    # The prior is known only as its sum to the moments, and learned by the polish.
+        assert 0.99 * oracle < fit.scores["perplexity"] < 1.01 * oracle
+    # The moments are told the sum of the prior; the polish learns it, low where documents hardly mix.
     assert spectral.model.alpha.sum() == pytest.approx(alpha0, rel=1e-6)
-    np.testing.assert_allclose(polished.model.alpha.sum(), alpha0, rtol=0.35)
+    assert alpha0 / 2 < polished.model.alpha.sum() < alpha0 * 1.2
 
 
 @pytest.mark.slow
