@@ -20,6 +20,12 @@ def _keep_compiled_code() -> None:
     numba.config.CACHE_DIR = str(folder)
 
 
+def compiled_before() -> bool:
+    """Whether compiled kernels are kept from an earlier run; without, the first use of each takes a second or so."""
+    folder = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else None
+    return folder is not None and folder.is_dir() and any(folder.rglob("*.nbi"))
+
+
 if not os.environ.get("NUMBA_CACHE_DIR"):
     _keep_compiled_code()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,23 +11,15 @@ from tdtool import log
 from tdtool.config import IngestConfig
 from tdtool.data.corpus import Corpus
 from tdtool.data.ingest import ingest
+from tdtool.kernels.backend import compiled_before
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def physical_memory() -> int:
-    """Bytes of RAM in the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def default_memory() -> int:
-    """Half of the RAM: what a run may hold of what grows with the documents before it goes to scratch files."""
-    return physical_memory() // 2
+def announce_compilation() -> None:
+    """Say why the very first run is slow."""
+    if not compiled_before():
+        log.note("first run: compiling the kernels for this machine, once (10 to 20 s in all)")
 
 
 def is_store(source: str) -> bool:
@@ -48,6 +39,7 @@ def corpus_of(
 
     vocabulary : the only words to know (those of a model), or None to build it from the text.
     """
+    announce_compilation()
     if is_store(source):
         corpus = Corpus.open(source)
         yield corpus if vocabulary is None else corpus.seen_through(vocabulary)

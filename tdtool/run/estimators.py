@@ -15,9 +15,9 @@ from tdtool.data.corpus import Corpus
 from tdtool.engine import LocalEngine
 from tdtool.models.inference import document_topic
 from tdtool.models.scores import completion_perplexity
-from tdtool.run.corpora import default_memory, usable_cores
 from tdtool.run.estimator_base import Estimator, check_counts, check_fitted, seed_of
 from tdtool.run.fit import TopicFitter
+from tdtool.run.machine import available_cores, default_memory
 
 
 class SpectralLDA(Estimator):
@@ -113,6 +113,6 @@ class SpectralLDA(Estimator):
 
     @contextmanager
     def _engine(self, counts: sp.csr_array) -> Iterator[LocalEngine]:
-        workers = usable_cores() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
+        workers = available_cores() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
         with LocalEngine(Corpus.from_csr(counts), workers=workers, memory=default_memory()) as engine:
             yield engine

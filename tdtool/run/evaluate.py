@@ -13,7 +13,8 @@ from tdtool.data.ledger import Ledger
 from tdtool.engine import LocalEngine
 from tdtool.models.coherence import coherence, diversity
 from tdtool.models.scores import completion_perplexity
-from tdtool.run.corpora import corpus_of, default_memory, usable_cores
+from tdtool.run.corpora import corpus_of
+from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.models import read_model
 
 
@@ -41,7 +42,7 @@ def evaluate_topics(
 ) -> Evaluation:
     """Score the model on every document of `corpus`; words that the model does not know are left out and counted."""
     stored = read_model(model)
-    workers = workers or usable_cores()
+    workers = workers or available_cores()
     config = IngestConfig(source=source, tokens=stored.tokens)
     with corpus_of(corpus, config, workers=workers, vocabulary=stored.vocabulary) as documents:
         with LocalEngine(documents, workers=workers, memory=memory or default_memory()) as engine:

@@ -12,7 +12,8 @@ import numpy as np
 from tdtool.config import IngestConfig, SourceConfig, as_json
 from tdtool.data.ledger import Ledger
 from tdtool.engine import LocalEngine
-from tdtool.run.corpora import corpus_of, default_memory, usable_cores
+from tdtool.run.corpora import corpus_of
+from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.provenance import record_provenance
 from tdtool.run.topics import documents_step
@@ -53,7 +54,7 @@ def infer_documents(
     for path in exports:
         check_export(Path(path), force)
     stored = read_model(model)
-    workers = workers or usable_cores()
+    workers = workers or available_cores()
     config = IngestConfig(source=source, tokens=stored.tokens)
     with corpus_of(corpus, config, workers=workers, vocabulary=stored.vocabulary) as documents:
         with LocalEngine(documents, workers=workers, memory=memory or default_memory()) as engine:

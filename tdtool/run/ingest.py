@@ -12,6 +12,7 @@ import numpy as np
 from tdtool.config import IngestConfig
 from tdtool.data.ingest import ingest
 from tdtool.data.ledger import Ledger
+from tdtool.run.corpora import announce_compilation
 from tdtool.run.machine import available_cores
 
 
@@ -37,6 +38,7 @@ def ingest_corpus(
 ) -> IngestResult:
     """Read documents into a corpus file. workers : threads, None for the cores this process may use."""
     start = time.perf_counter()
+    announce_compilation()
     corpus = ingest(source, output, config, workers=workers or available_cores(), force=force)
     return IngestResult(
         path=output,

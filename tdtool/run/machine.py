@@ -24,6 +24,11 @@ def total_memory() -> int:
     return min(installed, int(limit)) if limit.isdigit() else installed
 
 
+def default_memory() -> int:
+    """Half of the memory: what a run may hold of what grows with the documents before it goes to scratch files."""
+    return total_memory() // 2
+
+
 def available_memory() -> int | None:
     """Bytes that are free or can be freed at once; None where the system does not tell."""
     for line in _read(Path("/proc/meminfo")).splitlines():

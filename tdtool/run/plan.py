@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tdtool.config import IngestConfig, TopicsConfig
-from tdtool.run.corpora import corpus_of, default_memory, is_store, usable_cores
+from tdtool.run.corpora import corpus_of, is_store
 from tdtool.run.fit import candidate_sizes
+from tdtool.run.machine import available_cores, default_memory
 
 # Measured on two cores of 2024, rounded up: a plan that is too long annoys less than one that is too short.
 _PASS_SECONDS = 8e-9  # an entry, a topic, a polish pass
@@ -49,7 +50,7 @@ def plan_topics(
 ) -> Plan:
     """Read `source` and say what `fit_topics` with the same arguments would take."""
     started = time.perf_counter()
-    workers = workers or usable_cores()
+    workers = workers or available_cores()
     with corpus_of(source, ingest, workers=workers) as corpus:
         sizes = [topics.n_topics] if topics.n_topics else candidate_sizes(corpus.n_documents)
         read = time.perf_counter() - started

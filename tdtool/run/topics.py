@@ -18,8 +18,9 @@ from tdtool.errors import InputError
 from tdtool.kernels import sparse_cpu
 from tdtool.models.coherence import top_words
 from tdtool.models.inference import document_topic
-from tdtool.run.corpora import corpus_of, default_memory, usable_cores
+from tdtool.run.corpora import corpus_of
 from tdtool.run.fit import Candidate, TopicFit, TopicFitter, candidate_sizes, choose_n_topics, document_sets
+from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import check_export, export_all
@@ -106,7 +107,7 @@ def fit_topics(
     hdf5.check_output(output, force)
     for path in exports:
         check_export(Path(path), force)
-    workers = workers or usable_cores()
+    workers = workers or available_cores()
     with corpus_of(source, ingest, workers=workers) as corpus:
         _check_size(corpus, topics, source)
         with LocalEngine(corpus, workers=workers, memory=memory or default_memory()) as engine:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.running import ROOT, environment
@@ -100,7 +101,8 @@ def test_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", CODES)
 def test_real_command_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "docs.txt").write_text("".join(f"w{i % 97}x w{i % 89}y w{i % 83}z\n" for i in range(300_000)))
+    words = np.random.default_rng(0).integers(2000, size=(60_000, 12)).tolist()
+    (tmp_path / "docs.txt").write_text("".join(" ".join(f"w{word}x" for word in row) + "\n" for row in words))
     command = [sys.executable, "-m", "tdtool", "topics", "docs.txt", "-k", "20", "--polish", "1000"]
     child = subprocess.Popen(
         command,
