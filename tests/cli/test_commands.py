@@ -104,7 +104,7 @@ def test_words_are_wrapped_and_never_cut(tmp_path: Path) -> None:
     content["vocabulary/term"] = [f"a{'b' * 30}{i}" for i in range(len(TERMS))]
     write_topics(tmp_path / "m.h5", content)
     out = _on_a_terminal("show", str(tmp_path / "m.h5"), "--top", "20", width=80, NO_COLOR="1")
-    table = out.replace("\r", "").split("\n\n")[1]
+    table = re.sub(r"\x1b\[[0-9;]*m", "", out).replace("\r", "").split("\n\n")[1]
     assert max(map(len, table.split("\n"))) <= 80
     assert "…" not in out
     assert len(set(re.findall(r"ab{30}\d+", out))) >= 20

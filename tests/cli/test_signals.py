@@ -118,7 +118,7 @@ def test_real_command_is_interrupted(tmp_path: Path, number: signal.Signals) -> 
         time.sleep(1.5)
         child.send_signal(number)
         output, errors = child.communicate()
-    assert (child.returncode, output) == (CODES[number], "")
+    assert (child.returncode, output) == (CODES[number], ""), errors
     assert errors.strip().endswith(SAID[number])
     assert names(tmp_path) == ["docs.txt"], "no half file and no scratch"
     assert ROOT.is_dir()
