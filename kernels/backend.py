@@ -9,6 +9,9 @@ from typing import Any
 import numba
 
 
+_SETTINGS: Any = numba.config
+
+
 def _keep_compiled_code() -> None:
     """Keep compiled kernels in the user's cache folder: beside the sources they would outlive an uninstall."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -17,12 +20,12 @@ def _keep_compiled_code() -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return  # no home to write to: numba looks for another place by itself
-    numba.config.CACHE_DIR = str(folder)
+    _SETTINGS.CACHE_DIR = str(folder)
 
 
 def compiled_before() -> bool:
     """Whether compiled kernels are kept from an earlier run; without, the first use of each takes a second or so."""
-    folder = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else None
+    folder = Path(_SETTINGS.CACHE_DIR) if _SETTINGS.CACHE_DIR else None
     return folder is not None and folder.is_dir() and any(folder.rglob("*.nbi"))
 
 

@@ -76,25 +76,41 @@ def renumber(
     indices: NDArray[np.int32],
     counts: NDArray[np.int32],
     numbers: NDArray[np.int32],
+    n_kept_terms: int,
     new_indices: NDArray[np.int32],
     new_counts: NDArray[np.int32],
 ) -> int:
     """Entries under the words' new numbers, ascending within a document, without the words that are left out.
 
-    indptr : (D + 1,) int64; numbers : (V,) int32, -1 left out; new_* : (nnz,) int32, filled; returns how many.
+    indptr : (D + 1,) int64; numbers : (V,) int32 below n_kept_terms, -1 left out; new_* : (nnz,) int32, filled; returns
+    how many entries are kept. Two transpositions sort them in linear time: words in order visit their documents.
     """
-    keys = np.empty(np.diff(indptr).max() if indptr.size > 1 else 0, np.int64)
-    n_kept = 0
-    for document in range(indptr.size - 1):
-        size = 0
+    n_documents = indptr.size - 1
+    term_ends = np.zeros(n_kept_terms + 1, np.int64)
+    document_ends = np.zeros(n_documents + 1, np.int64)
+    for document in range(n_documents):
         for entry in range(indptr[document], indptr[document + 1]):
-            number = np.int64(numbers[indices[entry]])
+            number = numbers[indices[entry]]
             if number >= 0:
-                keys[size] = (number << 32) + counts[entry]
-                size += 1
-        keys[:size].sort()
-        for place in range(size):
-            new_indices[n_kept] = keys[place] >> 32
-            new_counts[n_kept] = keys[place] & 0xFFFFFFFF
-            n_kept += 1
+                term_ends[number + 1] += 1
+                document_ends[document + 1] += 1
+    for number in range(n_kept_terms):
+        term_ends[number + 1] += term_ends[number]
+    for document in range(n_documents):
+        document_ends[document + 1] += document_ends[document]
+    n_kept = term_ends[n_kept_terms]
+    documents, by_term = np.empty(n_kept, np.int32), np.empty(n_kept, np.int32)
+    for document in range(n_documents):
+        for entry in range(indptr[document], indptr[document + 1]):
+            number = numbers[indices[entry]]
+            if number >= 0:
+                documents[term_ends[number]], by_term[term_ends[number]] = document, counts[entry]
+                term_ends[number] += 1
+    place = 0
+    for number in range(n_kept_terms):
+        while place < term_ends[number]:
+            target = document_ends[documents[place]]
+            new_indices[target], new_counts[target] = number, by_term[place]
+            document_ends[documents[place]] += 1
+            place += 1
     return n_kept

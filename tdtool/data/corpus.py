@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,8 @@ class Corpus:
 
     indptr : (D + 1,) int64; indices, counts : (nnz,), memory-mapped when the corpus was opened from a file;
     starts : (P + 1,) int64, first document of each partition; term_map : (stored terms,) int32, what each stored term
-    is in `vocabulary`, -1 where it is not, or None when they are the same.
+    is in `vocabulary`, -1 where it is not, or None when they are the same; ids : the documents' names, or None where
+    they stay in the file (see id_blocks).
     """
 
     indptr: NDArray[np.int64]
@@ -71,7 +72,7 @@ class Corpus:
     counts: NDArray[Any]
     starts: NDArray[np.int64]
     vocabulary: list[str]
-    document_ids: list[str]
+    ids: list[str] | None
     ledger: Ledger
     attributes: dict[str, Any]
     path: Path | None = None
@@ -90,7 +91,7 @@ class Corpus:
                 counts=hdf5.memory_map(path, "counts/data"),
                 starts=reader.get("partitions/start"),
                 vocabulary=reader.get("vocabulary/term"),
-                document_ids=reader.get("documents/id"),
+                ids=None,
                 ledger=Ledger.from_dict(reader.attributes["ledger"]),
                 attributes=reader.attributes,
                 path=path,
@@ -116,7 +117,7 @@ class Corpus:
             counts=matrix.data.astype(np.int32 if whole else np.float32),
             starts=partition_starts(indptr),
             vocabulary=vocabulary or [f"term{i}" for i in range(n_terms)],
-            document_ids=document_ids or [str(d) for d in range(n_documents)],
+            ids=document_ids or [str(d) for d in range(n_documents)],
             ledger=Ledger(n_documents, n_documents),
             attributes={},
         )
@@ -140,6 +141,19 @@ class Corpus:
     def n_partitions(self) -> int:
         """P."""
         return self.starts.size - 1
+
+    def id_blocks(self) -> Iterator[tuple[int, list[str]]]:
+        """(first document, names) of all documents, some thousands at a time."""
+        if self.ids is not None:
+            yield 0, self.ids
+        elif self.path is not None:
+            with hdf5.open(self.path) as reader:
+                yield from reader.blocks("documents/id")
+
+    @property
+    def document_ids(self) -> list[str]:
+        """The names of all documents, in memory."""
+        return [name for _, names in self.id_blocks() for name in names]
 
     def rows(self, index: int) -> Rows:
         """Partition `index`."""

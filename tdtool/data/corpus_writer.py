@@ -91,8 +91,9 @@ def _lengths(spill: Spill, batch: CountedBatch, selection: Selection) -> NDArray
 
 def _drop_empty(lengths: list[NDArray[np.int32]], ids: DocumentIds, ledger: Ledger) -> None:
     for batch, part in enumerate(lengths):
-        for row in np.flatnonzero(part == 0).tolist():
-            ledger.drop(NO_WORDS, *ids.place(batch, row))
+        empty = np.flatnonzero(part == 0).tolist()
+        for path, line in ids.places(batch, empty) if empty else ():
+            ledger.drop(NO_WORDS, path, line)
     if not ledger.rows_used:
         hint = "the vocabulary given has none of their words" if ledger.rows_in else "the source has no documents"
         raise InputError("no document has a word left", hint=hint)
@@ -122,7 +123,7 @@ def _renumbered(gathered: Gathered, selection: Selection) -> Iterator[tuple[NDAr
         for batch in gathered.batches:
             indptr, indices, counts = _load_counts(gathered.spill, batch)
             new = np.empty(indices.size, np.int32), np.empty(indices.size, np.int32)
-            size = renumber(indptr, indices, counts, selection.numbers, *new)
+            size = renumber(indptr, indices, counts, selection.numbers, selection.order.size, *new)
             yield new[0][:size], new[1][:size]
             bar.advance()
 

@@ -53,11 +53,13 @@ class DocumentIds:
             position += keys.size
             yield names
 
-    def place(self, batch: int, row: int) -> tuple[str, int | None]:
-        """File and line of one document; the line is None where the document is a whole file."""
+    def places(self, batch: int, rows: Iterable[int]) -> Iterator[tuple[str, int | None]]:
+        """File and line of documents of one batch; the line is None where a document is a whole file."""
         found = self._batches[batch]
-        line = int(self._spill.get(found.lines)[row])
-        return (found.path, line) if line else (f"{found.path}/{self._names(found)[row]}", None)
+        lines = self._spill.get(found.lines)
+        names = [] if lines.all() else self._names(found)
+        for row in rows:
+            yield (found.path, int(lines[row])) if lines[row] else (f"{found.path}/{names[row]}", None)
 
     def make_unique(self, *, strict: bool) -> None:
         """Give documents with the same name a "#2", "#3", ... from the second on; `strict`: InputError instead."""
@@ -113,7 +115,7 @@ class DocumentIds:
     def _place(self, document: int) -> str:
         borders = np.cumsum([keys.size for keys in self._keys])
         batch = int(np.searchsorted(borders, document, side="right"))
-        path, line = self.place(batch, document - int(borders[batch] - self._keys[batch].size))
+        ((path, line),) = self.places(batch, [document - int(borders[batch] - self._keys[batch].size)])
         return path if line is None else f"{path}:{line}"
 
     def _names(self, batch: IdBatch) -> list[str]:

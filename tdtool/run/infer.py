@@ -16,7 +16,7 @@ from tdtool.run.corpora import corpus_of
 from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.provenance import record_provenance
-from tdtool.run.topics import documents_step
+from tdtool.run.topics import documents_step, write_ids
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import check_export, export_all
 
@@ -70,7 +70,7 @@ def _write(
     """Stream the documents' topics into a file; returns how many known words they have."""
     corpus, words = engine.corpus, 0
     with hdf5.create(output, schema.DOCUMENTS, force=force) as writer:
-        writer.put("documents/id", corpus.document_ids)
+        write_ids(writer, corpus)
         shares = writer.stream("documents/topic", (corpus.n_documents, model.alpha.size), np.float32)
         lengths = writer.stream("documents/length", (corpus.n_documents,), np.int64)
         arguments = (model.word_topic, model.alpha)

@@ -212,12 +212,19 @@ def vocabulary_step(rows: Rows, state: State, n_terms: int) -> tuple[Partials, S
     return (frequency, np.bincount(rows.indices, rows.counts, minlength=n_terms).astype(np.int64)), {}
 
 
+def write_ids(writer: hdf5.Writer, corpus: Corpus) -> None:
+    """The documents' names, without holding all of them."""
+    names = writer.stream("documents/id", (corpus.n_documents,), str)
+    for start, block in corpus.id_blocks():
+        names.write(start, block)
+
+
 def _write_documents(writer: hdf5.Writer, engine: LocalEngine, fit: TopicFit, config: TopicsConfig) -> None:
     """Every document's topics, those held out too, a partition at a time."""
     corpus, model = engine.corpus, fit.model
     held_out = np.zeros(corpus.n_documents, np.uint8)
     held_out[document_sets(corpus.n_documents, config).held_out] = 1
-    writer.put("documents/id", corpus.document_ids)
+    write_ids(writer, corpus)
     writer.put("documents/held_out", held_out)
     shares = writer.stream("documents/topic", (corpus.n_documents, model.n_topics), np.float32)
     lengths = writer.stream("documents/length", (corpus.n_documents,), np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class RunningDigest:
                     np.ascontiguousarray(block, block.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
                 )
         else:
-            self._hash.update(b"".join(as_bytes(text) + b"\0" for text in values))
+            self._hash.update(_terminated(values))
 
     def hexdigest(self) -> str:
         """The digest of what has arrived: 32 hexadecimal letters."""
@@ -68,6 +69,29 @@ def as_bytes(text: str | bytes) -> bytes:
     """Text as it is stored: UTF-8, with NUL shown as U+2400 and what UTF-8 cannot hold as a backslash escape."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     return data.replace(b"\0", "\u2400".encode()) if b"\0" in data else data
+
+
+def _terminated(texts: Sequence[str | bytes] | NDArray) -> bytes:
+    """Texts as they are stored, each with a NUL after it."""
+    if are_clean(texts):
+        return "\0".join([*cast("Sequence[str]", texts), ""]).encode()
+    return b"".join(as_bytes(text) + b"\0" for text in texts)
+
+
+def are_clean(texts: Sequence[str | bytes] | NDArray) -> bool:
+    """Whether all are strings that UTF-8 can hold, without a NUL: nearly always, and then they need no look each."""
+    if not all(type(text) is str for text in texts):
+        return False
+    whole = "".join(cast("Sequence[str]", texts))
+    return "\0" not in whole and (whole.isascii() or _fits_utf8(whole))
+
+
+def _fits_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _blocks(values: NDArray) -> Iterable[NDArray]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tdtool import __version__
 from tdtool.store import schema as schemas
-from tdtool.store.digest import RunningDigest, as_bytes, content_digest
+from tdtool.store.digest import RunningDigest, are_clean, as_bytes, content_digest
 from tdtool.store.shield import shielded
 
 _CHUNK_BYTES = 1 << 19
@@ -66,7 +66,8 @@ class Stream:
     def _as_stored(self, array: NDArray | Sequence[str]) -> NDArray:
         if not self._text:
             return np.asarray(array, self._dataset.dtype)
-        return _as_objects([as_bytes(text) for text in array])
+        texts = list(array)
+        return _as_objects(texts if are_clean(texts) else [as_bytes(text) for text in texts])
 
 
 class Writer:

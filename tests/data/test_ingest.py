@@ -187,7 +187,7 @@ def test_ids_that_no_encoding_holds_are_written_out() -> None:
         ids = DocumentIds(scratch)
         ids.add(["caf\udce9", "été"], np.array([0, 2]), "dir")
         assert list(ids.batches()) == [["caf\\udce9", "été"]]
-        assert [ids.place(0, 0), ids.place(0, 1)] == [("dir/caf\\udce9", None), ("dir", 2)]
+        assert list(ids.places(0, [0, 1])) == [("dir/caf\\udce9", None), ("dir", 2)]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_frequencies_and_new_numbers(documents: list[list[int]], new: list[int])
     numbers, lengths = np.array(new, np.int32), np.empty(len(documents), np.int32)
     count_cpu.kept_lengths(indptr, indices, numbers, lengths)
     new_indices, new_counts = np.empty_like(indices), np.empty_like(counts)
-    size = count_cpu.renumber(indptr, indices, counts, numbers, new_indices, new_counts)
+    size = count_cpu.renumber(indptr, indices, counts, numbers, 4, new_indices, new_counts)
     expected = [sorted(Counter(new[t] for t in d if t >= 0 and new[t] >= 0).items()) for d in documents]
     assert lengths.tolist() == [len(entries) for entries in expected]
     entries = [entry for part in expected for entry in part]
