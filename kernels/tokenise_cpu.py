@@ -1,266 +1,267 @@
-"""Words of UTF-8 text: a finite-state scan of the raw bytes, which writes the lowercased words one after the other.
+"""Words of UTF-8 text: a finite-state scan of the raw bytes, which numbers the lowercased words as they come.
 
 A word is a maximal run of letters, marks and digits. Characters of Han, Hiragana and Katakana, each with the marks that
 follow it, are units; a run of units gives its overlapping pairs, or itself when it is one unit. A word that is left out
 leaves an empty one behind: a gap, so that its neighbours are not taken for adjacent. Nothing here allocates: the scan
 stops in front of a word for which there is no room, and goes on from there when it is called again.
+
+Most words are short, of ASCII, and were there a moment ago: they are recognised as integers, and what became of them
+before becomes of them again. All others are written behind the last word of the table and looked up there.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
-from tdtool.kernels.unicode_tables import ASCII_BEYOND, ASCII_SEPARATOR, CJK, DIGIT, MARK, SEPARATOR, SHIFT, UNSPACED
-from tdtool.kernels.word_table import HASH_START, hash_end, hash_step, hash_word
+from tdtool.kernels.short_words import BEYOND_ASCII, LETTER, READ_BYTES, mixed, read_word, write_word
+from tdtool.kernels.unicode_tables import ASCII_SEPARATOR, CJK, DIGIT, MARK, SEPARATOR, SHIFT, UNSPACED, UnicodeTables
+from tdtool.kernels.word_table import Words, number_last
 
-#: What the scan counts, as places of its `tally` (N_TALLY,) int64. WORDS and BYTES are what it has written.
-WORDS, BYTES, INVALID, SHORT, LONG, NUMBERS, UNSPACED_SEEN, N_TALLY = range(8)
+#: What the scan counts, as places of its `tally` (N_TALLY,) int64. The first four are what becomes of a word.
+KEPT, SHORT, LONG, NUMBERS, INVALID, UNSPACED_SEEN, N_TALLY = range(7)
+#: How far the scan is, as places of its `at` (N_AT,) int64: the document and byte to go on from, what there is so far.
+DOCUMENT, BYTE, TOKENS, TERMS, N_AT = range(5)
 #: What becomes of words of digits alone.
 NUMBERS_KEEP, NUMBERS_DROP, NUMBERS_REPLACE = range(3)
-#: Room that one step needs in `written` for each character of the maximum length (two units), and in `word_ends`.
-BYTES_A_CHARACTER, WORDS_A_STEP = 8, 2
+#: Room that one step needs: bytes of words for each character of the maximum length and one (two units), and tokens.
+BYTES_A_CHARACTER, TOKENS_A_STEP = 8, 2
 
 _KIND = UNSPACED - 1
 _ENTRY = (1 << SHIFT) - 1
-_NINE, _HASH_SIGN = ord("9"), ord("#")
+_HASH_SIGN = ord("#")
+#: An outcome is token * 4 + one of KEPT, SHORT, LONG, NUMBERS; the token is -1 where a word is left out.
+_OUTCOME_SHIFT, _OUTCOME = 2, 3
+
+
+class Rules(NamedTuple):
+    """minimum, maximum : characters of a word; numbers : one of NUMBERS_*; case : of short_words, CASE to lowercase."""
+
+    minimum: int
+    maximum: int
+    numbers: int
+    case: np.uint64
+
+
+class Scan(NamedTuple):
+    """All that a scan works with. D documents; in `room` there is something up to the number in `at`.
+
+    text : (n_bytes,) uint8; offsets : (D + 1,) int64 into it; words : the table, terms `at[TERMS]`;
+    keys : (power of two, 2) uint64, short words, each where its hash says, zeros at first; outcomes : the same
+    number, int64, what became of each; tokens : (room,) int32; ends : (D,) int64, filled with the number of tokens up
+    to each document's end; tally : (N_TALLY,) int64; at : (N_AT,) int64.
+    """
+
+    text: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    tables: UnicodeTables
+    rules: Rules
+    words: Words
+    keys: NDArray[np.uint64]
+    outcomes: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    ends: NDArray[np.int64]
+    tally: NDArray[np.int64]
+    at: NDArray[np.int64]
 
 
 @jit
-def scan_documents(
-    text: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    cursor: NDArray[np.int64],
-    ascii_table: NDArray[np.uint8],
-    index: NDArray[np.uint16],
-    blocks: NDArray[np.int32],
-    limits: tuple[int, int, int],
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-    document_ends: NDArray[np.int64],
-    n_before: int,
-) -> bool:
-    """Scan documents one after the other; False when room is short: use what is written, then call again.
-
-    text : (n_bytes,) uint8; offsets : (D + 1,) int64 into it; cursor : (2,) int64, document and byte to go on from;
-    ascii_table, index, blocks : UnicodeTables; limits : least, greatest length in characters, what to do with numbers;
-    written : (room,) uint8, the words; word_ends, hashes : (room,) int64, the place after each, its hash_word;
-    tally : (N_TALLY,) int64; document_ends : (D,) int64, filled with the number of words up to each document's
-    end, n_before of them in earlier calls.
-    """
-    tally[WORDS], tally[BYTES] = 0, 0
-    while cursor[0] < document_ends.size:
-        end = offsets[cursor[0] + 1]
-        cursor[1] = _scan(text, cursor[1], end, ascii_table, index, blocks, limits, written, word_ends, hashes, tally)
-        if cursor[1] < end:
-            return False
-        document_ends[cursor[0]] = n_before + tally[WORDS]
-        cursor[0] += 1
+def scan_documents(scan: Scan) -> bool:
+    """Scan documents one after the other; False when room is short: make some, then call again."""
+    at = scan.at
+    while at[DOCUMENT] < scan.ends.size:
+        end = scan.offsets[at[DOCUMENT] + 1]
+        while at[BYTE] < end:
+            at[BYTE] = _scan_short_words(scan, at[BYTE], end)
+            if at[BYTE] < end:
+                if not _has_room(scan):
+                    return False
+                at[BYTE] = _scan_any(scan, at[BYTE], end)
+        scan.ends[at[DOCUMENT]] = at[TOKENS]
+        at[DOCUMENT] += 1
     return True
 
 
 @jit
-def _scan(
-    text: NDArray[np.uint8],
-    start: int,
-    end: int,
-    ascii_table: NDArray[np.uint8],
-    index: NDArray[np.uint16],
-    blocks: NDArray[np.int32],
-    limits: tuple[int, int, int],
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-) -> int:
-    """Scan text[start:end]; returns where it stopped: `end`, or a word for which there is no room."""
-    minimum, maximum, _ = limits
-    place = start
-    while place < end:
-        lower = ascii_table[text[place]]
-        if lower == ASCII_SEPARATOR:
+def _scan_short_words(scan: Scan, start: int, end: int) -> int:
+    """Short ASCII words and what separates them; returns where anything else is, or a word without room."""
+    text, ascii_table, tokens, tally = scan.text, scan.tables.ascii, scan.tokens, scan.tally
+    keys, outcomes, case = scan.keys, scan.outcomes, scan.rules.case
+    mask = np.uint64(outcomes.size - 1)
+    place, n_tokens = start, scan.at[TOKENS]
+    last = min(end, text.size - READ_BYTES)
+    while place < last and n_tokens < tokens.size:
+        if ascii_table[text[place]] == ASCII_SEPARATOR:
             place += 1
             continue
-        begin, size = place, tally[BYTES]
-        if not _has_room(maximum, written, word_ends, tally):
-            return place
-        highest, value = lower, np.int64(HASH_START)
-        last = min(end, place + maximum)
-        while lower > ASCII_BEYOND:  # most words are ASCII from end to end
-            written[size] = lower
-            value = hash_step(value, lower)
-            size += 1
-            place += 1
-            highest = max(highest, lower)
-            if place == last:
+        first, second, length = read_word(text, place, case)
+        if length == READ_BYTES or (first | second) & BEYOND_ASCII or place + length > end:
+            break
+        slot = mixed(first, second) & mask
+        if keys[slot, 0] != first or keys[slot, 1] != second:
+            if not _has_room(scan):
                 break
-            lower = ascii_table[text[place]]
-        ended = place == end or ascii_table[text[place]] == ASCII_SEPARATOR
-        if ended and highest > _NINE:
-            if place - begin < minimum:
-                tally[SHORT] += 1
-                size = tally[BYTES]
-            hashes[tally[WORDS]] = hash_end(value)
-            _write_end(size, word_ends, tally)
-        else:
-            place = _scan_any(text, begin, end, index, blocks, limits, written, word_ends, hashes, tally)
-    return place
+            outcomes[slot] = _short_word(scan, first, second, length)
+            keys[slot, 0], keys[slot, 1] = first, second
+        outcome = outcomes[slot]
+        tokens[n_tokens] = outcome >> _OUTCOME_SHIFT
+        tally[outcome & _OUTCOME] += 1
+        n_tokens += 1
+        place += length + 1
+    scan.at[TOKENS] = n_tokens
+    return min(place, end)
 
 
 @jit
-def _scan_any(
-    text: NDArray[np.uint8],
-    start: int,
-    end: int,
-    index: NDArray[np.uint16],
-    blocks: NDArray[np.int32],
-    limits: tuple[int, int, int],
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-) -> int:
+def _scan_any(scan: Scan, start: int, end: int) -> int:
     """One step from `start`, whatever is there: over a word, a run of units, a separator or an invalid byte."""
-    code, length = _decode(text, start, end)
+    code, length = _decode(scan.text, start, end)
     if code < 0:
-        tally[INVALID] += 1
+        scan.tally[INVALID] += 1
         return start + 1
-    kind = _entry(index, blocks, code) & _KIND
+    kind = _entry(scan.tables, code) & _KIND
     if kind == SEPARATOR:
         return start + length
     if kind == CJK:
-        return _scan_units(text, start, end, index, blocks, limits, written, word_ends, hashes, tally)
-    return _scan_word(text, start, end, index, blocks, limits, written, word_ends, hashes, tally)
+        return _scan_units(scan, start, end)
+    return _scan_word(scan, start, end)
 
 
 @jit
-def _scan_word(
-    text: NDArray[np.uint8],
-    start: int,
-    end: int,
-    index: NDArray[np.uint16],
-    blocks: NDArray[np.int32],
-    limits: tuple[int, int, int],
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-) -> int:
+def _scan_word(scan: Scan, start: int, end: int) -> int:
     """The word at `start`, whatever its characters and length; returns the place after it."""
-    minimum, maximum, numbers = limits
-    place, size, characters, letters = start, tally[BYTES], 0, False
+    place, size, characters, letters = start, _begin(scan), 0, False
     while place < end:
-        code, length = _decode(text, place, end)
+        code, length = _decode(scan.text, place, end)
         if code < 0:
             break
-        entry = _entry(index, blocks, code)
+        entry = _entry(scan.tables, code)
         kind = entry & _KIND
         if kind in (SEPARATOR, CJK):
             break
         letters = letters or kind != DIGIT
-        tally[UNSPACED_SEEN] += entry & UNSPACED != 0
+        scan.tally[UNSPACED_SEEN] += entry & UNSPACED != 0
         characters += 1
         place += length
-        if characters <= maximum:
-            size = _encode(written, size, code + (entry >> SHIFT))
-    if not letters and numbers != NUMBERS_KEEP:
-        tally[NUMBERS] += 1
-        size = tally[BYTES]
-        if numbers == NUMBERS_REPLACE:
-            size = _encode(written, size, _HASH_SIGN)
-    elif characters > maximum or characters < minimum:
-        tally[LONG if characters > maximum else SHORT] += 1
-        size = tally[BYTES]
-    hashes[tally[WORDS]] = hash_word(written, tally[BYTES], size)
-    _write_end(size, word_ends, tally)
+        if characters <= scan.rules.maximum:
+            size = _encode(scan.words.terms, size, code + (entry >> SHIFT))
+    _put(scan, _outcome(scan, size, characters, letters))
     return place
 
 
 @jit
-def _scan_units(
-    text: NDArray[np.uint8],
-    start: int,
-    end: int,
-    index: NDArray[np.uint16],
-    blocks: NDArray[np.int32],
-    limits: tuple[int, int, int],
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-) -> int:
+def _scan_units(scan: Scan, start: int, end: int) -> int:
     """The run of CJK units at `start`; returns the place after it, or of a unit to go on from when room is short.
 
-    The last two units are at the end of `written`; the second starts at `split`; `first`, `second`: their characters.
+    The last two units are behind the last word; the second starts at `split`; `first`, `second`: their characters.
     """
-    maximum = limits[1]
-    place, size, split, first, second = start, tally[BYTES], tally[BYTES], 0, 0
+    terms = scan.words.terms
+    begin = _begin(scan)
+    place, size, split, first, second = start, begin, begin, 0, 0
     second_place = start
     while place < end:
-        code, length = _decode(text, place, end)
-        entry = _entry(index, blocks, code) & _ENTRY if code >= 0 else SEPARATOR
+        code, length = _decode(scan.text, place, end)
+        entry = _entry(scan.tables, code) & _ENTRY if code >= 0 else SEPARATOR
         if entry not in (CJK, MARK):
             break
         if entry == CJK:
             if first > 0:
-                _write_units(size, first + second, maximum, written, word_ends, hashes, tally)
-                begin = tally[BYTES]
-                if not _has_room(maximum, written, word_ends, tally):
+                _put_units(scan, size, first + second)
+                begin = _begin(scan)
+                if not _has_room(scan):
                     return second_place
                 for byte in range(size - split):
-                    written[begin + byte] = written[split + byte]
+                    terms[begin + byte] = terms[split + byte]
                 size = begin + size - split
             first, second, split = second, 0, size
             second_place = place
         second += 1
         place += length
-        if second <= maximum:
-            size = _encode(written, size, code)
-    _write_units(size, first + second, maximum, written, word_ends, hashes, tally)
+        if second <= scan.rules.maximum:
+            size = _encode(terms, size, code)
+    _put_units(scan, size, first + second)
     return place
 
 
 @jit
-def _write_units(
-    size: int,
-    characters: int,
-    maximum: int,
-    written: NDArray[np.uint8],
-    word_ends: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    tally: NDArray[np.int64],
-) -> None:
+def _put_units(scan: Scan, size: int, characters: int) -> None:
     """End a pair of units, or one alone: never too short; a gap follows, for pairs overlap and are no neighbours."""
-    if characters > maximum:
-        tally[LONG] += 1
-        size = tally[BYTES]
-    hashes[tally[WORDS]] = hash_word(written, tally[BYTES], size)
-    _write_end(size, word_ends, tally)
-    _write_end(size, word_ends, tally)
+    if characters > scan.rules.maximum:
+        _put(scan, _left_out(LONG))
+    else:
+        _put(scan, _number(scan, size) << _OUTCOME_SHIFT)
+    scan.tokens[scan.at[TOKENS]] = -1
+    scan.at[TOKENS] += 1
 
 
 @jit
-def _write_end(size: int, word_ends: NDArray[np.int64], tally: NDArray[np.int64]) -> None:
-    """End a word that was written up to `size`."""
-    word_ends[tally[WORDS]] = size
-    tally[WORDS] += 1
-    tally[BYTES] = size
+def _short_word(scan: Scan, first: np.uint64, second: np.uint64, length: int) -> np.int64:
+    """The outcome of a short word of ASCII."""
+    size = write_word(first, second, length, scan.words.terms, _begin(scan))
+    return _outcome(scan, size, length, ((first | second) & LETTER) != 0)
 
 
 @jit
-def _has_room(maximum: int, written: NDArray[np.uint8], word_ends: NDArray[np.int64], tally: NDArray[np.int64]) -> bool:
+def _outcome(scan: Scan, size: int, characters: int, letters: bool) -> np.int64:
+    """What becomes of the word behind the last one, written up to `size`; letters : whether it is not a number."""
+    rules = scan.rules
+    if not letters and rules.numbers != NUMBERS_KEEP:
+        if rules.numbers == NUMBERS_DROP:
+            return _left_out(NUMBERS)
+        size = _encode(scan.words.terms, _begin(scan), _HASH_SIGN)
+        return (_number(scan, size) << _OUTCOME_SHIFT) + NUMBERS
+    if characters > rules.maximum:
+        return _left_out(LONG)
+    if characters < rules.minimum:
+        return _left_out(SHORT)
+    return _number(scan, size) << _OUTCOME_SHIFT
+
+
+@jit
+def _left_out(reason: int) -> np.int64:
+    """The outcome of a word that is left out."""
+    return np.int64(reason - (1 << _OUTCOME_SHIFT))
+
+
+@jit
+def _number(scan: Scan, size: int) -> np.int64:
+    """Number of the word behind the last one, written up to `size`; it is the last one when it is new."""
+    number = number_last(scan.words, scan.at[TERMS], size)
+    scan.at[TERMS] = max(scan.at[TERMS], number + 1)
+    return number
+
+
+@jit
+def _put(scan: Scan, outcome: np.int64) -> None:
+    """Append a token, and count what became of it."""
+    scan.tokens[scan.at[TOKENS]] = outcome >> _OUTCOME_SHIFT
+    scan.tally[outcome & _OUTCOME] += 1
+    scan.at[TOKENS] += 1
+
+
+@jit
+def _begin(scan: Scan) -> np.int64:
+    """Where a word is written: behind the last one of the table."""
+    return scan.words.starts[scan.at[TERMS]]
+
+
+@jit
+def _has_room(scan: Scan) -> bool:
     """Whether one more step surely fits."""
-    bytes_left, words_left = written.size - tally[BYTES], word_ends.size - tally[WORDS]
-    return bytes_left >= BYTES_A_CHARACTER * (maximum + 1) and words_left >= WORDS_A_STEP
+    bytes_left = scan.words.terms.size - _begin(scan)
+    tokens_left = scan.tokens.size - scan.at[TOKENS]
+    terms_left = scan.words.hashes.size - scan.at[TERMS]
+    wanted = BYTES_A_CHARACTER * (scan.rules.maximum + 1)  # no less than a short word
+    return bytes_left >= wanted and tokens_left >= TOKENS_A_STEP and terms_left > 0
 
 
 @jit
-def _entry(index: NDArray[np.uint16], blocks: NDArray[np.int32], code: int) -> np.int64:
+def _entry(tables: UnicodeTables, code: int) -> np.int64:
     """What unicode_tables says about a code point."""
-    return np.int64(blocks[(np.int64(index[code >> 6]) << 6) + (code & 63)])
+    return np.int64(tables.entries[(np.int64(tables.block[code >> 6]) << 6) + (code & 63)])
 
 
 @jit

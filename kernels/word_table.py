@@ -7,6 +7,8 @@ are taken. How many words there are, and that there is room for more, is the cal
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,15 @@ from tdtool.kernels.backend import jit
 HASH_START = 0x11C9DC5
 _STEP, _MASK = 16777619, 0x7FFFFFFF
 _NUMBER = 0xFFFFFFFF
+
+
+class Words(NamedTuple):
+    """The arrays of a table, as above."""
+
+    terms: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    slots: NDArray[np.int64]
 
 
 @jit
@@ -66,18 +77,35 @@ def add_words(
     enter : whether words that are not here are added, or get -1; numbers : (>= n_source,) int32, filled;
     an empty word gets -1 and is never added.
     """
+    words = Words(terms, starts, hashes, slots)
     for word in range(n_source):
-        begin, value = bounds[word], source_hashes[word]
-        size = bounds[word + 1] - begin
+        begin, end, value = bounds[word], bounds[word + 1], source_hashes[word]
         number = np.int64(-1)
-        if size > 0:
-            number, slot = _find(source, begin, size, value, terms, starts, slots)
+        if end > begin:
+            number, slot = _find(source, begin, end, value, words)
             if number < 0 and enter:
                 number = np.int64(n_terms)
-                _enter(source, begin, size, value, slot, number, terms, starts, hashes, slots)
+                for place in range(end - begin):
+                    terms[starts[number] + place] = source[begin + place]
+                _enter(words, number, starts[number] + end - begin, value, slot)
                 n_terms += 1
         numbers[word] = number
     return n_terms
+
+
+@jit
+def number_last(words: Words, n_terms: int, end: int) -> np.int64:
+    """Number of the word, not empty, that was written behind the n_terms words up to `end`: n_terms when it is new.
+
+    A new word is where it belongs and only has to be entered; there must be room for one.
+    """
+    begin = words.starts[n_terms]
+    value = hash_word(words.terms, begin, end)
+    number, slot = _find(words.terms, begin, end, value, words)
+    if number < 0:
+        number = np.int64(n_terms)
+        _enter(words, number, end, value, slot)
+    return number
 
 
 @jit
@@ -93,16 +121,11 @@ def fill_slots(hashes: NDArray[np.int64], n_terms: int, slots: NDArray[np.int64]
 
 @jit
 def _find(
-    source: NDArray[np.uint8],
-    begin: int,
-    size: int,
-    value: np.int64,
-    terms: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    slots: NDArray[np.int64],
+    source: NDArray[np.uint8], begin: int, end: int, value: np.int64, words: Words
 ) -> tuple[np.int64, np.int64]:
-    """Number of the word source[begin:begin + size] with hash `value`, or -1; and the slot where it is or belongs."""
-    mask = slots.size - 1
+    """Number of the word source[begin:end] with hash `value`, or -1; and the slot where it is or belongs."""
+    terms, starts, slots = words.terms, words.starts, words.slots
+    mask, size = slots.size - 1, end - begin
     slot = value & mask
     entry = slots[slot]
     while entry != 0:
@@ -121,22 +144,8 @@ def _find(
 
 
 @jit
-def _enter(
-    source: NDArray[np.uint8],
-    begin: int,
-    size: int,
-    value: np.int64,
-    slot: int,
-    number: np.int64,
-    terms: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    hashes: NDArray[np.int64],
-    slots: NDArray[np.int64],
-) -> None:
-    """Enter a new word into the free slot that _find gave."""
-    first = starts[number]
-    for place in range(size):
-        terms[first + place] = source[begin + place]
-    starts[number + 1] = first + size
-    hashes[number] = value
-    slots[slot] = (value << 32) + number + 1
+def _enter(words: Words, number: np.int64, end: int, value: np.int64, slot: np.int64) -> None:
+    """Enter a new word, whose bytes are there up to `end`, into the free slot that _find gave."""
+    words.starts[number + 1] = end
+    words.hashes[number] = value
+    words.slots[slot] = (value << 32) + number + 1

@@ -14,12 +14,15 @@ from tdtool.data.vocabulary import WordTable
 from tdtool.errors import UsageError
 from tdtool.kernels import tokenise_cpu as kernel
 from tdtool.kernels.count_cpu import count_tokens
+from tdtool.kernels.short_words import CASE
 from tdtool.kernels.unicode_tables import unicode_tables
 
 _NUMBERS = {"keep": kernel.NUMBERS_KEEP, "drop": kernel.NUMBERS_DROP, "replace": kernel.NUMBERS_REPLACE}
 _LONGEST = 10_000
-#: Scanned at a time before the words are numbered: small enough for the second-level cache.
-_BLOCK_BYTES, _BLOCK_WORDS = 1 << 16, 1 << 14
+#: Bytes of distinct words that there is room for at first, and tokens at a time.
+_BLOCK_BYTES, _BLOCK_WORDS = 1 << 16, 1 << 20
+#: Short words that are remembered, a power of two: they should stay in the second-level cache.
+_REMEMBERED = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +59,34 @@ def check_tokens(config: TokenConfig) -> None:
 
 def tokenise(batch: TextBatch, config: TokenConfig) -> TokenBatch:
     """The words of a batch. Safe to call from several threads (the kernels release the GIL)."""
-    limits = (config.min_length, config.max_length, _NUMBERS[config.numbers])
-    text, offsets, tables = _own(batch.text), _own(batch.offsets), unicode_tables(config.lowercase)
-    written = np.empty(_BLOCK_BYTES + kernel.BYTES_A_CHARACTER * (config.max_length + 1), np.uint8)
-    bounds, hashes = np.zeros(_BLOCK_WORDS + 1, np.int64), np.empty(_BLOCK_WORDS, np.int64)
-    table = WordTable(*_usual_room(text.size))
-    tokens = np.empty(text.size // 5 + 64, np.int32)
-    ends = np.empty(offsets.size - 1, np.int64)
-    tally = np.zeros(kernel.N_TALLY, np.int64)
-    cursor = np.array([0, offsets[0]], np.int64)
-    written_to = (written, bounds[1:], hashes, tally, ends)
-    n_tokens, done = 0, False
+    text, offsets, step = _own(batch.text), _own(batch.offsets), kernel.BYTES_A_CHARACTER * (config.max_length + 1)
+    table = WordTable(_usual_terms(text.size), _BLOCK_BYTES + step)
+    tally, at = np.zeros(kernel.N_TALLY, np.int64), np.zeros(kernel.N_AT, np.int64)
+    at[kernel.BYTE] = offsets[0]
+    scan = kernel.Scan(
+        text,
+        offsets,
+        unicode_tables(config.lowercase),
+        kernel.Rules(config.min_length, config.max_length, _NUMBERS[config.numbers], CASE if config.lowercase else CASE & 0),
+        table.arrays,
+        keys=np.zeros((_REMEMBERED, 2), np.uint64),
+        outcomes=np.empty(_REMEMBERED, np.int64),
+        tokens=np.empty(text.size // 5 + 64, np.int32),
+        ends=np.empty(offsets.size - 1, np.int64),
+        tally=tally,
+        at=at,
+    )
+    tokens = scan.tokens
+    done = False
     while not done:
-        done = kernel.scan_documents(text, offsets, cursor, *tables, limits, *written_to, n_tokens)
-        n_words = int(tally[kernel.WORDS])
-        if n_tokens + n_words > tokens.size:
-            tokens = np.concatenate([tokens[:n_tokens], np.empty(tokens.size // 2 + n_words, np.int32)])
-        table.add_bytes(written, bounds, hashes, tokens[n_tokens : n_tokens + n_words])
-        n_tokens += n_words
-    return TokenBatch(table, tokens[:n_tokens], ends, _named(tally, config))
+        n_tokens = int(at[kernel.TOKENS])
+        room = n_tokens + _BLOCK_WORDS
+        if room > tokens.size:
+            tokens = np.concatenate([tokens[:n_tokens], np.empty(tokens.size // 2 + _BLOCK_WORDS, np.int32)])
+        table.reserve(1, step)
+        done = kernel.scan_documents(scan._replace(words=table.arrays, tokens=tokens[:room]))
+        table.size = int(at[kernel.TERMS])
+    return TokenBatch(table, tokens[: at[kernel.TOKENS]], scan.ends, _named(tally, config))
 
 
 def count_documents(
@@ -92,10 +104,9 @@ def _own(array: NDArray) -> NDArray:
     return array if array.flags.c_contiguous and array.flags.writeable else np.array(array)
 
 
-def _usual_room(n_bytes: int) -> tuple[int, int]:
-    """Words and bytes of words that a text of so many bytes usually has, by Heaps' law."""
-    n_terms = 64 + int(20 * math.sqrt(n_bytes))
-    return n_terms, 12 * n_terms
+def _usual_terms(n_bytes: int) -> int:
+    """Distinct words that a text of so many bytes usually has, by Heaps' law."""
+    return 64 + int(20 * math.sqrt(n_bytes))
 
 
 def _named(tally: NDArray[np.int64], config: TokenConfig) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.count_cpu import add_frequencies
-from tdtool.kernels.word_table import add_words, fill_slots, hash_words
+from tdtool.kernels.word_table import Words, add_words, fill_slots, hash_words
 
 #: Words and bytes a fresh table has room for; both double when they run out.
 _FIRST_TERMS, _FIRST_BYTES = 1 << 12, 1 << 16
@@ -29,9 +29,9 @@ class WordTable:
         self.slots: NDArray[np.int64] = np.zeros(2 * room, np.int64)
 
     @property
-    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def arrays(self) -> Words:
         """The table as the kernels take it."""
-        return self.terms, self.starts, self.hashes, self.slots
+        return Words(self.terms, self.starts, self.hashes, self.slots)
 
     @property
     def n_bytes(self) -> int:

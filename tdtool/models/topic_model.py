@@ -11,9 +11,11 @@ from tdtool.decompose.power import PowerFit
 from tdtool.moments.pairs import FirstMoment
 from tdtool.moments.whitening import Whitening
 
-#: Share of the corpus-wide word frequencies mixed into each spectral topic, so that no word is impossible. Before a
-#: polish it is large: documents that start undecided settle on better topics (higher coherence and diversity).
-_BACKGROUND, _BACKGROUND_BEFORE_POLISH = 0.001, 0.9
+#: Share of the corpus-wide word frequencies mixed into each spectral topic, so that no word is impossible.
+_BACKGROUND = 0.001
+#: Before a polish it is much more: documents that start undecided settle on better topics. Undecided between many topics
+#: is too undecided, so it falls with their number: this many topics get one half.
+_HALF_BACKGROUND_TOPICS = 300
 _SMALLEST_ALPHA = 1e-3
 
 
@@ -60,7 +62,8 @@ def recover_topics(
     columns = whitening.unwhitening @ fit.vectors
     columns *= np.where(columns.sum(axis=0) < 0, -1.0, 1.0)
     columns /= np.maximum(columns.sum(axis=0), 1e-12)
-    background = _BACKGROUND_BEFORE_POLISH if polish_follows else _BACKGROUND
+    undecided = _HALF_BACKGROUND_TOPICS / (_HALF_BACKGROUND_TOPICS + fit.weights.size)
+    background = undecided if polish_follows else _BACKGROUND
     topics = (1 - background) * project_to_simplex(columns) + background * first.moment1[:, None]
     alpha = 4 * alpha0 * (alpha0 + 1) / ((alpha0 + 2) ** 2 * np.maximum(fit.weights, 1e-6) ** 2)
     alpha = np.maximum(alpha * (alpha0 / alpha.sum()), _SMALLEST_ALPHA)

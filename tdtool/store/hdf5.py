@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tdtool.errors import InputError
 from tdtool.store.atomic import check_output, replacing
-from tdtool.store.reader import Reader
+from tdtool.store.reader import BROKEN, Reader
 from tdtool.store.schema import FileSchema
 from tdtool.store.seal import add_seal
 from tdtool.store.shield import shielded
@@ -67,7 +67,7 @@ def memory_map(path: Path, dataset: str) -> NDArray:
 def _reader(file: h5py.File, path: Path) -> Reader:
     try:
         return Reader(file, path)
-    except (OSError, RuntimeError, KeyError, ValueError, OverflowError) as error:
+    except BROKEN as error:
         raise InputError("the file is damaged", path=path, hint="restore it from a copy, or make it again") from error
 
 

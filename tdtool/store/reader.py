@@ -15,6 +15,8 @@ from tdtool.errors import InputError
 from tdtool.store import guard
 from tdtool.store.digest import array_digest
 
+#: What h5py raises on a file whose structure is damaged.
+BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)
 _BLOCK_TEXTS = 1 << 16
 _BLOCK_BYTES = 1 << 24
 
@@ -54,9 +56,12 @@ class Reader:
     def digest(self, path: str) -> str:
         """The digest stored with an array, "" when there is none."""
         attributes = self._dataset(path).attrs
-        if "digest" not in attributes or h5py.h5a.open(self._dataset(path).id, b"digest").get_storage_size() > 64:
-            return ""
-        return str(attributes["digest"])
+        try:
+            if "digest" not in attributes or h5py.h5a.open(self._dataset(path).id, b"digest").get_storage_size() > 64:
+                return ""
+            return str(attributes["digest"])
+        except BROKEN as error:
+            raise self._damaged(path) from error
 
     def get(self, path: str) -> Any:
         """A whole array (list[str] for text), after its digest was found right. InputError when it was not."""
@@ -73,7 +78,7 @@ class Reader:
             if self.dtype(path) is str:
                 return self._texts(dataset, path, start, stop)
             values = dataset[start:stop]
-        except (OSError, RuntimeError, ValueError) as error:
+        except BROKEN as error:
             raise self._damaged(path) from error
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 

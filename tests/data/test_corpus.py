@@ -53,14 +53,6 @@ def test_how_many_partitions(n_documents: int, each: int, partitions: int) -> No
     assert abs(starts.size - 1 - partitions) <= 1
 
 
-@given(st.lists(st.integers(0, 9000), min_size=1, max_size=40), st.integers(0, 3))
-def test_partitions_depend_on_entries_alone(entries: list[int], extra: int) -> None:
-    """Empty documents at the end join the last partition; they do not shift the others."""
-    starts = partition_starts(indptr_of(entries))
-    longer = partition_starts(indptr_of(entries + [0] * extra))
-    assert starts[:-1].tolist() == longer[:-1].tolist()
-
-
 # ---- in memory
 
 
@@ -144,7 +136,10 @@ def test_seen_through_other_words(tiny_corpus: Corpus, words: list[str]) -> None
 @pytest.mark.parametrize("words", WORDS)
 def test_the_matrix_of_a_corpus_seen_through_other_words(tiny_corpus: Corpus, words: list[str]) -> None:
     seen = tiny_corpus.seen_through(words)
-    np.testing.assert_array_equal(np.asarray(seen.matrix().sum(axis=0)), dense(seen).sum(axis=0))
+    matrix = seen.matrix()
+    assert matrix.shape == (23, len(words))
+    assert np.all(matrix.indices < len(words))  # scipy writes outside its memory when they are not
+    np.testing.assert_array_equal(matrix.toarray(), dense(seen))
 
 
 def test_seen_through_twice(tiny_corpus: Corpus) -> None:

@@ -92,6 +92,8 @@ def test_it_says_why_it_stopped(rng: np.random.Generator) -> None:
     none = orthogonal_power(apply, start, max_iters=0)
     assert (none.stopped, none.changes) == ("max_iters", ())
     np.testing.assert_array_equal(np.sort(np.abs(none.vectors[0])), np.sort(np.abs(start[0])))
+    np.testing.assert_allclose(none.weights, np.sum(none.vectors * apply(none.vectors), axis=0))
+    assert none.weights.min() >= 0
 
 
 def test_changes_are_mean_turns(rng: np.random.Generator) -> None:

@@ -85,6 +85,20 @@ def test_the_sign_of_a_direction_does_not_matter(topics: NDArray, rng: np.random
     np.testing.assert_allclose(one.word_topic, two.word_topic, atol=1e-7)
 
 
+def test_estimates_are_brought_back_to_the_simplex(topics: NDArray, rng: np.random.Generator) -> None:
+    """From wrong directions, columns have negative entries; the topics are the nearest distributions."""
+    moments = exact_moments(topics, ALPHA)
+    whitening, fit = decompose(moments, ALPHA.size, rng)
+    turned = np.linalg.qr(fit.vectors + 0.2 * rng.standard_normal((4, 4)))[0]
+    columns = whitening.unwhitening @ turned
+    columns /= columns.sum(axis=0)
+    assert columns.min() < -0.01
+    wrong = PowerFit(turned, fit.weights, fit.changes, fit.stopped)
+    model = recover_topics(whitening, wrong, first_of(moments[0]), alpha0=1.1, polish_follows=False)
+    nearest = project_to_simplex(columns)
+    assert np.abs(model.word_topic - nearest).sum(axis=0).max() / 2 < 2e-3
+
+
 def test_before_a_polish_topics_are_softer(topics: NDArray, rng: np.random.Generator) -> None:
     moments = exact_moments(topics, ALPHA)
     whitening, fit = decompose(moments, ALPHA.size, rng)

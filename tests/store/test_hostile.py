@@ -85,6 +85,12 @@ def _huge_chunks(file: h5py.File) -> None:
     values.id.write_direct_chunk((0,), zlib.compress(bytes(8 * n), 1))
 
 
+def _unwritten_chunks(file: h5py.File) -> None:
+    del file["history"]
+    values = file.create_dataset("history/perplexity", (64,), "f8", chunks=(8,))
+    values[:48] = 1.0
+
+
 def _axes_disagree(file: h5py.File) -> None:
     del file["topics/topic_word"]
     file["topics/topic_word"] = np.zeros((N_TOPICS, N_TERMS + 1), np.float32)
@@ -126,6 +132,7 @@ TRICKS: dict[str, tuple[Trick, str]] = {
     "huge and empty": (_huge_and_empty, "not in the file"),
     "huge contiguous": (_huge_contiguous, "not in the file"),
     "huge chunks": (_huge_chunks, "not in the file"),
+    "unwritten chunks": (_unwritten_chunks, "not in the file"),
     "axes disagree": (_axes_disagree, "axis term has length 29, other arrays have 30"),
     "group for array": (_group_for_array, "not an array"),
     "array for group": (_array_for_group, "not a group"),
