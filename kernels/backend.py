@@ -8,7 +8,6 @@ from typing import Any
 
 import numba
 
-
 _SETTINGS: Any = numba.config
 
 

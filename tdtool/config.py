@@ -36,8 +36,8 @@ class VocabularyConfig:
     """Which words are kept. Document frequencies below 1 are fractions of the documents, others are counts."""
 
     stop_words: str = "auto"  # "auto" (recognise the language), a language code, a file, or "none"
-    min_df: float | None = None  # None: 5, less for fewer than 1,000 documents
-    max_df: float = 0.3
+    min_df: float | None = None  # None: 5, 2 for fewer than 1,000 documents, 1 for fewer than 50
+    max_df: float | None = None  # None: 0.3, all for fewer than 50 documents
     max_size: int | None = None
 
 

@@ -263,8 +263,7 @@ _vocabulary = combined(
         section="Vocabulary",
         type=click.FloatRange(0, min_open=True),
         metavar="F",
-        default=_VOCABULARY.max_df,
-        help="Most documents a word is in; below 1 a share of them.",
+        help="Most documents a word is in; below 1 a share of them. [default: 0.3, all for fewer than 50 documents]",
     ),
     option(
         "--max-vocabulary",

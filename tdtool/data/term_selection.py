@@ -13,8 +13,8 @@ from tdtool.data.stop_words import StopWords
 from tdtool.data.vocabulary import Vocabulary
 from tdtool.errors import InputError, UsageError
 
-#: Default least document frequency: (documents at least, frequency).
-_MIN_DF = ((1000, 5), (50, 2), (0, 1))
+#: Default limits of document frequency: (documents at least, least frequency, greatest share).
+_DEFAULT_LIMITS = ((1000, 5, 0.3), (50, 2, 0.3), (0, 1, 1.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +77,12 @@ def document_limits(n_documents: int, config: VocabularyConfig) -> tuple[float, 
     Limits below 1 are fractions of the documents; a greatest of exactly 1 is all of them. A fraction never excludes
     what the least frequency asks for, so that a handful of documents has words left.
     """
-    least = config.min_df
-    if least is None:
-        least = next(frequency for documents, frequency in _MIN_DF if n_documents >= documents)
-    elif least < 1:
+    usual = next((least, share) for documents, least, share in _DEFAULT_LIMITS if n_documents >= documents)
+    least = usual[0] if config.min_df is None else config.min_df
+    most = usual[1] if config.max_df is None else config.max_df
+    if config.min_df is not None and least < 1:
         least = math.ceil(least * n_documents)
-    if config.max_df > 1:
-        return least, config.max_df
-    return least, max(math.floor(config.max_df * n_documents), least, 1)
+    return least, most if most > 1 else max(math.floor(most * n_documents), least, 1)
 
 
 def _is_stop_word(vocabulary: Vocabulary, stop: StopWords) -> NDArray[np.bool_]:

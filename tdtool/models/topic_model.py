@@ -13,8 +13,8 @@ from tdtool.moments.whitening import Whitening
 
 #: Share of the corpus-wide word frequencies mixed into each spectral topic, so that no word is impossible.
 _BACKGROUND = 0.001
-#: Before a polish it is much more: documents that start undecided settle on better topics. Undecided between many topics
-#: is too undecided, so it falls with their number: this many topics get one half.
+#: Before a polish it is much more: documents that start undecided settle on better topics. Undecided between many
+#: topics is too undecided, so it falls with their number: this many topics get one half.
 _HALF_BACKGROUND_TOPICS = 300
 _SMALLEST_ALPHA = 1e-3
 
