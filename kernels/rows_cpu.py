@@ -15,6 +15,7 @@ N_FACTS = 10
 NO_BYTE = 256
 
 _NEWLINE, _RETURN = 10, 13
+_NO_BITS, _SEVEN_BITS, _NEWLINES = np.uint64(0), np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x0A0A0A0A0A0A0A0A)
 
 
 def scan_rows(
@@ -96,6 +97,20 @@ def _ends_field(buffer: NDArray[np.uint8], position: int, delimiter: int) -> boo
 
 
 @jit
+def _line_end(buffer: NDArray[np.uint8], position: int) -> int:
+    """A place from which the next newline is less than eight bytes away, or the end of the buffer."""
+    found = _NO_BITS
+    while found == _NO_BITS and position + 8 <= buffer.size:
+        at, eight = np.uint64(position), _NO_BITS
+        for byte in range(8):  # compiled to one load
+            eight |= np.uint64(buffer[at + np.uint64(byte)]) << np.uint64(8 * byte)
+        other = eight ^ _NEWLINES
+        found = ~(((other & _SEVEN_BITS) + _SEVEN_BITS) | other | _SEVEN_BITS)  # the eighth bit of bytes that are zero
+        position += 8
+    return position if found == _NO_BITS else position - 8
+
+
+@jit
 def _scan_rows(
     buffer: NDArray[np.uint8],
     stops: NDArray[np.bool_],
@@ -107,6 +122,7 @@ def _scan_rows(
     out: NDArray[np.int64],
 ) -> tuple[int, int, int, bool]:
     rows, row_start, lines = 0, 0, 0
+    plain = delimiter == NO_BYTE
     while rows < out.shape[1] and row_start < buffer.size:
         position, fields, newlines = row_start, 0, 0
         out[:, rows] = 0
@@ -126,6 +142,8 @@ def _scan_rows(
                 else:
                     escaped = 0
                     out[MALFORMED, rows] = 1
+            if plain:
+                position = _line_end(buffer, position)
             while position < buffer.size and not stops[buffer[position]]:
                 position += 1
             if position >= buffer.size and not final:

@@ -2,8 +2,8 @@
 
 A word is a maximal run of letters, marks and digits. Characters of Han, Hiragana and Katakana, each with the marks that
 follow it, are units; a run of units gives its overlapping pairs, or itself when it is one unit. A word that is left out
-leaves an empty one behind: a gap, so that its neighbours are not taken for adjacent. Nothing here allocates: the scan
-stops in front of a word for which there is no room, and goes on from there when it is called again.
+leaves a gap behind, so that its neighbours are not taken for adjacent. Nothing here allocates: the scan stops in front
+of a word for which there is no room, and goes on from there when it is called again.
 
 Most words are short, of ASCII, and were there a moment ago: they are recognised as integers, and what became of them
 before becomes of them again. All others are written behind the last word of the table and looked up there.
@@ -17,28 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
-from tdtool.kernels.short_words import BEYOND_ASCII, LETTER, READ_BYTES, mixed, read_word, write_word
+from tdtool.kernels.short_words import BEYOND_ASCII, LETTER, NO_BYTES, READ_BYTES, hash_short, read_eight, write_short
 from tdtool.kernels.unicode_tables import ASCII_SEPARATOR, CJK, DIGIT, MARK, SEPARATOR, SHIFT, UNSPACED, UnicodeTables
-from tdtool.kernels.word_table import Words, number_last
+from tdtool.kernels.word_table import Words, hash_word, number_last
 
 #: What the scan counts, as places of its `tally` (N_TALLY,) int64. The first four are what becomes of a word.
 KEPT, SHORT, LONG, NUMBERS, INVALID, UNSPACED_SEEN, N_TALLY = range(7)
-#: How far the scan is, as places of its `at` (N_AT,) int64: the document and byte to go on from, what there is so far.
-DOCUMENT, BYTE, TOKENS, TERMS, N_AT = range(5)
+#: How far the scan is, as places of its `at` (N_AT,) int64: the document and byte to go on from, what was found before
+#: them, and how many tokens and words there are.
+DOCUMENT, BYTE, FOUND, TOKENS, TERMS, N_AT = range(6)
 #: What becomes of words of digits alone.
 NUMBERS_KEEP, NUMBERS_DROP, NUMBERS_REPLACE = range(3)
-#: Room that one step needs: bytes of words for each character of the maximum length and one (two units), and tokens.
-BYTES_A_CHARACTER, TOKENS_A_STEP = 8, 2
+#: Room that one word needs: bytes for each character of the maximum length and one (two units), and tokens.
+BYTES_A_CHARACTER, TOKENS_A_WORD = 8, 2
 
 _KIND = UNSPACED - 1
 _ENTRY = (1 << SHIFT) - 1
 _HASH_SIGN = ord("#")
-#: An outcome is token * 4 + one of KEPT, SHORT, LONG, NUMBERS; the token is -1 where a word is left out.
-_OUTCOME_SHIFT, _OUTCOME = 2, 3
+#: What is found: a separator or something invalid, digits alone, any other word, one CJK unit, two of them.
+_NOTHING, _DIGITS, _WORD, _UNIT, _PAIR = range(5)
+#: What becomes of a word is remembered as (token + 1) * 4 + one of KEPT, SHORT, LONG, NUMBERS.
+_REASON_BITS, _REASON = np.uint64(2), np.uint64(3)
 
 
 class Rules(NamedTuple):
-    """minimum, maximum : characters of a word; numbers : one of NUMBERS_*; case : of short_words, CASE to lowercase."""
+    """minimum, maximum : characters of a word; numbers : one of NUMBERS_*; case : CASE of short_words, or 0."""
 
     minimum: int
     maximum: int
@@ -47,12 +50,12 @@ class Rules(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """All that a scan works with. D documents; in `room` there is something up to the number in `at`.
+    """All that a scan of D documents works with.
 
-    text : (n_bytes,) uint8; offsets : (D + 1,) int64 into it; words : the table, terms `at[TERMS]`;
-    keys : (power of two, 2) uint64, short words, each where its hash says, zeros at first; outcomes : the same
-    number, int64, what became of each; tokens : (room,) int32; ends : (D,) int64, filled with the number of tokens up
-    to each document's end; tally : (N_TALLY,) int64; at : (N_AT,) int64.
+    text : (n_bytes,) uint8; offsets : (D + 1,) int64 into it; words : a table, of which `at` says the size;
+    known : (power of two, 3) uint64, zeros at first: short words, each where its hash says, and what became of them;
+    tokens : (room,) int32; ends : (D,) int64, filled with the number of tokens up to each document's end;
+    tally : (N_TALLY,) int64; at : (N_AT,) int64.
     """
 
     text: NDArray[np.uint8]
@@ -60,8 +63,7 @@ class Scan(NamedTuple):
     tables: UnicodeTables
     rules: Rules
     words: Words
-    keys: NDArray[np.uint64]
-    outcomes: NDArray[np.int64]
+    known: NDArray[np.uint64]
     tokens: NDArray[np.int32]
     ends: NDArray[np.int64]
     tally: NDArray[np.int64]
@@ -70,198 +72,214 @@ class Scan(NamedTuple):
 
 @jit
 def scan_documents(scan: Scan) -> bool:
-    """Scan documents one after the other; False when room is short: make some, then call again."""
-    at = scan.at
-    while at[DOCUMENT] < scan.ends.size:
-        end = scan.offsets[at[DOCUMENT] + 1]
-        while at[BYTE] < end:
-            at[BYTE] = _scan_short_words(scan, at[BYTE], end)
-            if at[BYTE] < end:
-                if not _has_room(scan):
-                    return False
-                at[BYTE] = _scan_any(scan, at[BYTE], end)
-        scan.ends[at[DOCUMENT]] = at[TOKENS]
-        at[DOCUMENT] += 1
-    return True
+    """Scan documents one after the other; False when room is short: make some, then call again.
+
+    The arrays are handed on one by one, to functions with one way out that call no others: else numba counts
+    references to them at every call, which takes several times as long as the scan itself.
+    """
+    text, offsets, rules, known, tokens = scan.text, scan.offsets, scan.rules, scan.known, scan.tokens
+    ends, tally, at = scan.ends, scan.tally, scan.at
+    ascii_table, block, entries = scan.tables
+    terms, starts, hashes, slots = scan.words
+    step_bytes = BYTES_A_CHARACTER * (rules.maximum + 1)
+    document, place, found, n_tokens, n_terms = at[DOCUMENT], at[BYTE], at[FOUND], at[TOKENS], at[TERMS]
+    while document < ends.size:
+        end = offsets[document + 1]
+        place, n_tokens, first, second, length = _scan_known(
+            text, place, end, ascii_table, rules.case, known, tokens, n_tokens, tally
+        )
+        if place == end:
+            ends[document] = n_tokens
+            document += 1
+            continue
+        begin = starts[n_terms]
+        if tokens.size - n_tokens < TOKENS_A_WORD or hashes.size == n_terms or terms.size - begin < step_bytes:
+            break
+        if length > 0:
+            size = write_short(first, second, length, terms, begin)
+            place, characters, found = place + length, length, _WORD if (first | second) & LETTER else _DIGITS
+        else:
+            place, size, characters, found = _read_any(
+                text, place, end, block, entries, rules.maximum, found == _PAIR, terms, begin, tally
+            )
+            if found == _NOTHING:
+                continue
+        reason = _reason(found, characters, rules.minimum, rules.maximum, rules.numbers)
+        if reason == NUMBERS and rules.numbers == NUMBERS_REPLACE:
+            size = _encode(terms, begin, _HASH_SIGN)
+        elif reason != KEPT:
+            size = begin
+        token = np.int64(-1)
+        if size > begin:
+            token = number_last(size, hash_word(terms, begin, size), terms, starts, hashes, slots, n_terms)
+            n_terms = max(n_terms, token + 1)
+        if length > 0:
+            _remember(first, second, token, reason, known)
+        tokens[n_tokens] = token
+        tally[reason] += 1
+        n_tokens += 1
+        if found >= _UNIT:  # pairs overlap: they are no neighbours
+            tokens[n_tokens] = -1
+            n_tokens += 1
+    at[DOCUMENT], at[BYTE], at[FOUND], at[TOKENS], at[TERMS] = document, place, found, n_tokens, n_terms
+    return document == ends.size
 
 
 @jit
-def _scan_short_words(scan: Scan, start: int, end: int) -> int:
-    """Short ASCII words and what separates them; returns where anything else is, or a word without room."""
-    text, ascii_table, tokens, tally = scan.text, scan.tables.ascii, scan.tokens, scan.tally
-    keys, outcomes, case = scan.keys, scan.outcomes, scan.rules.case
-    mask = np.uint64(outcomes.size - 1)
-    place, n_tokens = start, scan.at[TOKENS]
-    last = min(end, text.size - READ_BYTES)
-    while place < last and n_tokens < tokens.size:
+def _scan_known(
+    text: NDArray[np.uint8],
+    place: int,
+    end: int,
+    ascii_table: NDArray[np.uint8],
+    case: np.uint64,
+    known: NDArray[np.uint64],
+    tokens: NDArray[np.int32],
+    n_tokens: int,
+    tally: NDArray[np.int64],
+) -> tuple[int, int, np.uint64, np.uint64, int]:
+    """Pass over known words and ASCII separators from `place` on, while there is room for tokens.
+
+    Returns the place of anything else, the number of tokens, and what is there when it is a short word: its two
+    integers and length, else 0. The last bytes of a text hold no short word.
+    """
+    first, second, length, going = NO_BYTES, NO_BYTES, 0, True
+    while going and place < end and n_tokens < tokens.size:
         if ascii_table[text[place]] == ASCII_SEPARATOR:
             place += 1
             continue
-        first, second, length = read_word(text, place, case)
-        if length == READ_BYTES or (first | second) & BEYOND_ASCII or place + length > end:
-            break
-        slot = mixed(first, second) & mask
-        if keys[slot, 0] != first or keys[slot, 1] != second:
-            if not _has_room(scan):
-                break
-            outcomes[slot] = _short_word(scan, first, second, length)
-            keys[slot, 0], keys[slot, 1] = first, second
-        outcome = outcomes[slot]
-        tokens[n_tokens] = outcome >> _OUTCOME_SHIFT
-        tally[outcome & _OUTCOME] += 1
-        n_tokens += 1
-        place += length + 1
-    scan.at[TOKENS] = n_tokens
-    return min(place, end)
+        first, second, length = NO_BYTES, NO_BYTES, 0
+        if place + READ_BYTES <= text.size:
+            first, length = read_eight(text, place, case)
+            if length == 8:
+                second, more = read_eight(text, place + 8, case)
+                length += more
+        is_short = length < READ_BYTES and (first | second) & BEYOND_ASCII == NO_BYTES and place + length <= end
+        length = length if is_short else 0
+        slot = hash_short(first, second) & np.uint64(known.shape[0] - 1)
+        going = length > 0 and known[slot, 0] == first and known[slot, 1] == second
+        if going:
+            outcome = known[slot, 2]
+            tokens[n_tokens] = np.int64(outcome >> _REASON_BITS) - 1
+            tally[outcome & _REASON] += 1
+            n_tokens += 1
+            place += length
+    return place, n_tokens, first, second, length
 
 
 @jit
-def _scan_any(scan: Scan, start: int, end: int) -> int:
-    """One step from `start`, whatever is there: over a word, a run of units, a separator or an invalid byte."""
-    code, length = _decode(scan.text, start, end)
+def _remember(first: np.uint64, second: np.uint64, token: np.int64, reason: int, known: NDArray[np.uint64]) -> None:
+    """Remember what became of a short word, in place of another one of that hash."""
+    slot = hash_short(first, second) & np.uint64(known.shape[0] - 1)
+    known[slot, 0], known[slot, 1] = first, second
+    known[slot, 2] = (np.uint64(token + 1) << _REASON_BITS) | np.uint64(reason)
+
+
+@jit
+def _reason(found: int, characters: int, minimum: int, maximum: int, numbers: int) -> int:
+    """What becomes of a word."""
+    if found == _DIGITS and numbers != NUMBERS_KEEP:
+        return NUMBERS
+    if characters > maximum:
+        return LONG
+    return SHORT if characters < minimum and found < _UNIT else KEPT
+
+
+@jit
+def _read_any(
+    text: NDArray[np.uint8],
+    start: int,
+    end: int,
+    block: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    maximum: int,
+    in_pair: bool,
+    terms: NDArray[np.uint8],
+    size: int,
+    tally: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """One step from `start`, whatever is there: over a word, a CJK unit, a separator or an invalid byte.
+
+    Writes what it finds into terms[size:]; returns the place after it, the new size, the characters, what was found.
+    in_pair : whether the step before found a pair, of which the unit at `start` is the second.
+    """
+    code, length = _decode(text, start, end)
     if code < 0:
-        scan.tally[INVALID] += 1
-        return start + 1
-    kind = _entry(scan.tables, code) & _KIND
+        tally[INVALID] += 1
+        return start + 1, size, 0, _NOTHING
+    kind = _entry(block, entries, code) & _KIND
     if kind == SEPARATOR:
-        return start + length
-    if kind == CJK:
-        return _scan_units(scan, start, end)
-    return _scan_word(scan, start, end)
+        return start + length, size, 0, _NOTHING
+    if kind != CJK:
+        return _read_word(text, start, end, block, entries, maximum, terms, size, tally)
+    place, size, characters = _read_unit(text, start, end, block, entries, maximum, terms, size)
+    if place < end:
+        code, _ = _decode(text, place, end)
+        if code >= 0 and _entry(block, entries, code) & _KIND == CJK:
+            _, size, more = _read_unit(text, place, end, block, entries, maximum, terms, size)
+            return place, size, characters + more, _PAIR
+    return place, size, characters, _NOTHING if in_pair else _UNIT
 
 
 @jit
-def _scan_word(scan: Scan, start: int, end: int) -> int:
-    """The word at `start`, whatever its characters and length; returns the place after it."""
-    place, size, characters, letters = start, _begin(scan), 0, False
+def _read_word(
+    text: NDArray[np.uint8],
+    start: int,
+    end: int,
+    block: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    maximum: int,
+    terms: NDArray[np.uint8],
+    size: int,
+    tally: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """The word at `start`, whatever its characters and length; result as of _read_any."""
+    place, characters, found = start, 0, _DIGITS
     while place < end:
-        code, length = _decode(scan.text, place, end)
+        code, length = _decode(text, place, end)
         if code < 0:
             break
-        entry = _entry(scan.tables, code)
+        entry = _entry(block, entries, code)
         kind = entry & _KIND
         if kind in (SEPARATOR, CJK):
             break
-        letters = letters or kind != DIGIT
-        scan.tally[UNSPACED_SEEN] += entry & UNSPACED != 0
+        if kind != DIGIT:
+            found = _WORD
+        tally[UNSPACED_SEEN] += entry & UNSPACED != 0
         characters += 1
         place += length
-        if characters <= scan.rules.maximum:
-            size = _encode(scan.words.terms, size, code + (entry >> SHIFT))
-    _put(scan, _outcome(scan, size, characters, letters))
-    return place
+        if characters <= maximum:
+            size = _encode(terms, size, code + (entry >> SHIFT))
+    return place, size, characters, found
 
 
 @jit
-def _scan_units(scan: Scan, start: int, end: int) -> int:
-    """The run of CJK units at `start`; returns the place after it, or of a unit to go on from when room is short.
-
-    The last two units are behind the last word; the second starts at `split`; `first`, `second`: their characters.
-    """
-    terms = scan.words.terms
-    begin = _begin(scan)
-    place, size, split, first, second = start, begin, begin, 0, 0
-    second_place = start
+def _read_unit(
+    text: NDArray[np.uint8],
+    start: int,
+    end: int,
+    block: NDArray[np.uint16],
+    entries: NDArray[np.int32],
+    maximum: int,
+    terms: NDArray[np.uint8],
+    size: int,
+) -> tuple[int, int, int]:
+    """The CJK character at `start` and the marks that follow it: the place after them, the new size, the characters."""
+    place, characters = start, 0
     while place < end:
-        code, length = _decode(scan.text, place, end)
-        entry = _entry(scan.tables, code) & _ENTRY if code >= 0 else SEPARATOR
-        if entry not in (CJK, MARK):
+        code, length = _decode(text, place, end)
+        if code < 0 or (characters > 0 and _entry(block, entries, code) & _ENTRY != MARK):
             break
-        if entry == CJK:
-            if first > 0:
-                _put_units(scan, size, first + second)
-                begin = _begin(scan)
-                if not _has_room(scan):
-                    return second_place
-                for byte in range(size - split):
-                    terms[begin + byte] = terms[split + byte]
-                size = begin + size - split
-            first, second, split = second, 0, size
-            second_place = place
-        second += 1
+        characters += 1
         place += length
-        if second <= scan.rules.maximum:
+        if characters <= maximum:
             size = _encode(terms, size, code)
-    _put_units(scan, size, first + second)
-    return place
+    return place, size, characters
 
 
 @jit
-def _put_units(scan: Scan, size: int, characters: int) -> None:
-    """End a pair of units, or one alone: never too short; a gap follows, for pairs overlap and are no neighbours."""
-    if characters > scan.rules.maximum:
-        _put(scan, _left_out(LONG))
-    else:
-        _put(scan, _number(scan, size) << _OUTCOME_SHIFT)
-    scan.tokens[scan.at[TOKENS]] = -1
-    scan.at[TOKENS] += 1
-
-
-@jit
-def _short_word(scan: Scan, first: np.uint64, second: np.uint64, length: int) -> np.int64:
-    """The outcome of a short word of ASCII."""
-    size = write_word(first, second, length, scan.words.terms, _begin(scan))
-    return _outcome(scan, size, length, ((first | second) & LETTER) != 0)
-
-
-@jit
-def _outcome(scan: Scan, size: int, characters: int, letters: bool) -> np.int64:
-    """What becomes of the word behind the last one, written up to `size`; letters : whether it is not a number."""
-    rules = scan.rules
-    if not letters and rules.numbers != NUMBERS_KEEP:
-        if rules.numbers == NUMBERS_DROP:
-            return _left_out(NUMBERS)
-        size = _encode(scan.words.terms, _begin(scan), _HASH_SIGN)
-        return (_number(scan, size) << _OUTCOME_SHIFT) + NUMBERS
-    if characters > rules.maximum:
-        return _left_out(LONG)
-    if characters < rules.minimum:
-        return _left_out(SHORT)
-    return _number(scan, size) << _OUTCOME_SHIFT
-
-
-@jit
-def _left_out(reason: int) -> np.int64:
-    """The outcome of a word that is left out."""
-    return np.int64(reason - (1 << _OUTCOME_SHIFT))
-
-
-@jit
-def _number(scan: Scan, size: int) -> np.int64:
-    """Number of the word behind the last one, written up to `size`; it is the last one when it is new."""
-    number = number_last(scan.words, scan.at[TERMS], size)
-    scan.at[TERMS] = max(scan.at[TERMS], number + 1)
-    return number
-
-
-@jit
-def _put(scan: Scan, outcome: np.int64) -> None:
-    """Append a token, and count what became of it."""
-    scan.tokens[scan.at[TOKENS]] = outcome >> _OUTCOME_SHIFT
-    scan.tally[outcome & _OUTCOME] += 1
-    scan.at[TOKENS] += 1
-
-
-@jit
-def _begin(scan: Scan) -> np.int64:
-    """Where a word is written: behind the last one of the table."""
-    return scan.words.starts[scan.at[TERMS]]
-
-
-@jit
-def _has_room(scan: Scan) -> bool:
-    """Whether one more step surely fits."""
-    bytes_left = scan.words.terms.size - _begin(scan)
-    tokens_left = scan.tokens.size - scan.at[TOKENS]
-    terms_left = scan.words.hashes.size - scan.at[TERMS]
-    wanted = BYTES_A_CHARACTER * (scan.rules.maximum + 1)  # no less than a short word
-    return bytes_left >= wanted and tokens_left >= TOKENS_A_STEP and terms_left > 0
-
-
-@jit
-def _entry(tables: UnicodeTables, code: int) -> np.int64:
+def _entry(block: NDArray[np.uint16], entries: NDArray[np.int32], code: int) -> np.int64:
     """What unicode_tables says about a code point."""
-    return np.int64(tables.entries[(np.int64(tables.block[code >> 6]) << 6) + (code & 63)])
+    return np.int64(entries[(np.int64(block[code >> 6]) << 6) + (code & 63)])
 
 
 @jit

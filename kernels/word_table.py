@@ -77,34 +77,43 @@ def add_words(
     enter : whether words that are not here are added, or get -1; numbers : (>= n_source,) int32, filled;
     an empty word gets -1 and is never added.
     """
-    words = Words(terms, starts, hashes, slots)
     for word in range(n_source):
-        begin, end, value = bounds[word], bounds[word + 1], source_hashes[word]
+        begin, value = bounds[word], source_hashes[word]
+        size = bounds[word + 1] - begin
         number = np.int64(-1)
-        if end > begin:
-            number, slot = _find(source, begin, end, value, words)
+        if size > 0:
+            number, slot = _find(source, begin, size, value, terms, starts, slots)
             if number < 0 and enter:
                 number = np.int64(n_terms)
-                for place in range(end - begin):
-                    terms[starts[number] + place] = source[begin + place]
-                _enter(words, number, starts[number] + end - begin, value, slot)
+                first = starts[number]
+                for place in range(size):
+                    terms[first + place] = source[begin + place]
+                _enter(first + size, value, slot, number, starts, hashes, slots)
                 n_terms += 1
         numbers[word] = number
     return n_terms
 
 
 @jit
-def number_last(words: Words, n_terms: int, end: int) -> np.int64:
-    """Number of the word, not empty, that was written behind the n_terms words up to `end`: n_terms when it is new.
+def number_last(
+    end: int,
+    value: np.int64,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    n_terms: int,
+) -> np.int64:
+    """Number of the word that was written behind the n_terms words up to `end`, -1 when it is empty.
 
-    A new word is where it belongs and only has to be entered; there must be room for one.
+    value : its hash_word. A new word gets n_terms: it is where it belongs and is entered; there must be room for one.
     """
-    begin = words.starts[n_terms]
-    value = hash_word(words.terms, begin, end)
-    number, slot = _find(words.terms, begin, end, value, words)
-    if number < 0:
-        number = np.int64(n_terms)
-        _enter(words, number, end, value, slot)
+    begin = starts[n_terms]
+    number, slot = _find(terms, begin, end - begin, value, terms, starts, slots)
+    number = number if number >= 0 else np.int64(n_terms)
+    _enter(
+        starts[number] + end - begin, value, slot, number, starts, hashes, slots
+    )  # changes nothing about an old word
     return number
 
 
@@ -121,31 +130,56 @@ def fill_slots(hashes: NDArray[np.int64], n_terms: int, slots: NDArray[np.int64]
 
 @jit
 def _find(
-    source: NDArray[np.uint8], begin: int, end: int, value: np.int64, words: Words
+    source: NDArray[np.uint8],
+    begin: int,
+    size: int,
+    value: np.int64,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    slots: NDArray[np.int64],
 ) -> tuple[np.int64, np.int64]:
-    """Number of the word source[begin:end] with hash `value`, or -1; and the slot where it is or belongs."""
-    terms, starts, slots = words.terms, words.starts, words.slots
-    mask, size = slots.size - 1, end - begin
+    """Number of the word source[begin:begin + size] with hash `value`, or -1; and the slot where it is or belongs."""
+    mask = slots.size - 1
     slot = value & mask
-    entry = slots[slot]
-    while entry != 0:
-        if entry >> 32 == value:
+    entry, number = slots[slot], np.int64(-1)
+    while entry != 0 and number < 0:
+        if entry >> 32 == value and _is_term((entry & _NUMBER) - 1, source, begin, size, terms, starts):
             number = (entry & _NUMBER) - 1
-            first = starts[number]
-            same = 0
-            if starts[number + 1] - first == size:
-                while same < size and terms[first + same] == source[begin + same]:
-                    same += 1
-            if same == size:
-                return number, slot
-        slot = (slot + 1) & mask
-        entry = slots[slot]
-    return np.int64(-1), slot
+        else:
+            slot = (slot + 1) & mask
+            entry = slots[slot]
+    return number, slot
 
 
 @jit
-def _enter(words: Words, number: np.int64, end: int, value: np.int64, slot: np.int64) -> None:
+def _is_term(
+    number: np.int64,
+    source: NDArray[np.uint8],
+    begin: int,
+    size: int,
+    terms: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+) -> bool:
+    """Whether the word of that number is source[begin:begin + size]."""
+    first = starts[number]
+    same = 0
+    if starts[number + 1] - first == size:
+        while same < size and terms[first + same] == source[begin + same]:
+            same += 1
+    return same == size
+
+
+@jit
+def _enter(
+    end: int,
+    value: np.int64,
+    slot: int,
+    number: np.int64,
+    starts: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    slots: NDArray[np.int64],
+) -> None:
     """Enter a new word, whose bytes are there up to `end`, into the free slot that _find gave."""
-    words.starts[number + 1] = end
-    words.hashes[number] = value
-    words.slots[slot] = (value << 32) + number + 1
+    starts[number + 1] = end
+    hashes[number] = value
+    slots[slot] = (value << 32) + number + 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,12 @@ def _compiled_kernels() -> Path:
     folder = REPOSITORY / ".pytest_cache" / "numba" / digest.hexdigest()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.touch()
     except OSError:  # a checkout that cannot be written to
         return Path(tempfile.mkdtemp(prefix="tdtool-numba-"))
+    for other in folder.parent.iterdir():
+        if other.stat().st_mtime < time.time() - 7 * 24 * 3600:
+            shutil.rmtree(other, ignore_errors=True)
     return folder
 
 

@@ -133,10 +133,11 @@ def test_map_computes_only_a_few_ahead(workers: int) -> None:
 
 def test_workers_are_threads_and_no_more_than_partitions() -> None:
     names: set[int] = set()
+    together = threading.Barrier(3, timeout=60)
 
     def step(rows: Rows, state: State) -> tuple[Partials, State]:
         names.add(threading.get_ident())
-        time.sleep(0.01)
+        together.wait()
         return (), {}
 
     with LocalEngine(corpus_of(9), workers=3, memory=ENOUGH) as engine:

@@ -18,7 +18,7 @@ from tdtool.errors import ResourceError, TdtoolError, TerminatedError
 
 _INTERRUPTED, _TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_MOMENT = 0.01
+_MOMENT = 0.05
 _SMALLER = "fewer topics, a smaller --max-vocabulary or a lower --memory take less"
 _ELSEWHERE = "free some space, or choose another place by -o and TMPDIR"
 
@@ -97,8 +97,8 @@ def _let_any_text_out() -> None:
 class _Signals:
     """While a command runs SIGTERM ends it as Ctrl-C does, through every `with` block; a second signal does at once.
 
-    An exception that arrives inside a callback of the interpreter (of a weak reference, say) is reported to the
-    unraisable hook and lost; it is raised again a moment later.
+    An exception that arrives inside a callback (of a weak reference, of a C library) is lost there. So it is raised
+    again every moment, until it is seen on its way up: then the blocks it passes may clean up undisturbed.
     """
 
     _raised: ClassVar = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: TerminatedError}
@@ -106,10 +106,9 @@ class _Signals:
 
     def __enter__(self) -> None:
         self._first: signal.Signals | None = None
-        self._hook = sys.unraisablehook
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._report_lost
         self._before = {number: signal.signal(number, self._handle) for number in self._codes}
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
-        sys.unraisablehook = self._again
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -121,14 +120,15 @@ class _Signals:
         if self._first is not None:
             os._exit(self._codes[self._first])
         self._first = signal.Signals(number)
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT, _MOMENT)
         self._raise()
 
     def _raise(self, *_: object) -> None:
-        if self._first is not None:
+        """Raise the first signal's exception, unless it is being handled right now."""
+        if self._first is not None and not isinstance(sys.exc_info()[1], self._raised[self._first]):
             raise self._raised[self._first]
 
-    def _again(self, lost: sys.UnraisableHookArgs) -> None:
-        if isinstance(lost.exc_value, tuple(self._raised.values())):
-            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
-        else:
+    def _report_lost(self, lost: sys.UnraisableHookArgs) -> None:
+        """Say what a callback could not raise; a signal's exception is raised again anyway."""
+        if not isinstance(lost.exc_value, tuple(self._raised.values())):
             self._hook(lost)

@@ -22,7 +22,7 @@ _LONGEST = 10_000
 #: Bytes of distinct words that there is room for at first, and tokens at a time.
 _BLOCK_BYTES, _BLOCK_WORDS = 1 << 16, 1 << 20
 #: Short words that are remembered, a power of two: they should stay in the second-level cache.
-_REMEMBERED = 1 << 15
+_KNOWN = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,11 @@ def tokenise(batch: TextBatch, config: TokenConfig) -> TokenBatch:
         text,
         offsets,
         unicode_tables(config.lowercase),
-        kernel.Rules(config.min_length, config.max_length, _NUMBERS[config.numbers], CASE if config.lowercase else CASE & 0),
+        kernel.Rules(
+            config.min_length, config.max_length, _NUMBERS[config.numbers], CASE if config.lowercase else CASE & 0
+        ),
         table.arrays,
-        keys=np.zeros((_REMEMBERED, 2), np.uint64),
-        outcomes=np.empty(_REMEMBERED, np.int64),
+        known=np.zeros((_KNOWN, 3), np.uint64),
         tokens=np.empty(text.size // 5 + 64, np.int32),
         ends=np.empty(offsets.size - 1, np.int64),
         tally=tally,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tdtool import log
 from tdtool.errors import ResourceError, UsageError
+from tdtool.store.shield import shielded
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS}
@@ -37,20 +38,24 @@ def replacing(path: Path, force: bool = False) -> Iterator[Path]:
     """Give NAME.part to write to; it takes the place of `path` when the block ends well, else it is removed."""
     check_output(path, force)
     part = path.with_name(path.name + ".part")
-    handle = _lock(part, path)
+    handle = None
     try:
+        with shielded():
+            handle = _lock(part, path)
         yield part
         os.fsync(handle)
         part.replace(path)
         _sync_directory(path.parent)
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        if handle is not None:
+            part.unlink(missing_ok=True)
         if is_full(error):
             hint = "free some space there, or write elsewhere with -o"
             raise ResourceError("the disk is full", path=path, hint=hint) from error
         raise
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def is_full(error: BaseException) -> bool:

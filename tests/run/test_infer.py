@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tdtool.config import IngestConfig, SourceConfig, TokenConfig, VocabularyConfig
+from tdtool.config import IngestConfig, SourceConfig, TokenConfig, TopicsConfig, VocabularyConfig
 from tdtool.data.ingest import ingest
 from tdtool.errors import InputError, UsageError
 from tdtool.run.infer import InferenceResult, infer_documents
-from tdtool.run.topics import TopicsResult
+from tdtool.run.topics import TopicsResult, fit_topics
 from tdtool.store import hdf5
 from tdtool.store.verify import verify
 
@@ -27,30 +27,46 @@ def read(path: Path) -> dict[str, Any]:
         return {name: reader.get(name) for name in reader.paths()} | {"digest": reader.attributes["content_digest"]}
 
 
+@pytest.mark.parametrize("kind", ["sample", "planted"])
 def test_documents_of_the_fit_have_the_topics_that_the_model_file_says(
-    sample_fit: TopicsResult, sample_corpus: str, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    result = infer(sample_fit, sample_corpus, tmp_path / "x.h5")
-    found, model = read(result.path), read(sample_fit.path)
+    fit = request.getfixturevalue(f"{kind}_fit")
+    source = request.getfixturevalue({"sample": "sample_corpus", "planted": "planted_source"}[kind])
+    result = infer(fit, source, tmp_path / "x.h5", workers=2)
+    found, model = read(result.path), read(fit.path)
     assert found["documents/id"] == model["documents/id"]
     np.testing.assert_array_equal(found["documents/topic"], model["documents/topic"])
     np.testing.assert_array_equal(found["documents/length"], model["documents/length"])
-    assert (result.n_documents, result.n_topics, result.words) == (300, 8, model["documents/length"].sum())
+    shape = (fit.n_documents, fit.n_topics, model["documents/length"].sum())
+    assert (result.n_documents, result.n_topics, result.words) == shape
     assert verify(result.path) == []
     with hdf5.open(result.path) as reader:
         assert reader.attributes["model"]["content_digest"] == model["digest"]
 
 
 def test_the_same_bits_for_any_workers_and_twice_in_a_row(
-    sample_fit: TopicsResult, sample_corpus: str, tmp_path: Path
+    planted_fit: TopicsResult, planted_source: str, tmp_path: Path
 ) -> None:
     digests, exports = set(), set()
     for i, (workers, memory) in enumerate([(1, None), (1, None), (2, None), (3, 1)]):
         paths = tuple(str(tmp_path / f"{i}{suffix}") for suffix in (".csv", ".npz", ".json"))
-        result = infer(sample_fit, sample_corpus, tmp_path / f"{i}.h5", workers=workers, memory=memory, exports=paths)
+        result = infer(planted_fit, planted_source, tmp_path / f"{i}.h5", workers=workers, memory=memory, exports=paths)
         digests.add(read(result.path)["digest"])
         exports.add(tuple(Path(path).read_bytes() for path in paths))
     assert len(digests) == len(exports) == 1
+
+
+def test_new_text_becomes_words_as_the_model_s_own_text_did(tmp_path: Path) -> None:
+    """Numbers and capitals were kept when the model was made: so they are now."""
+    lines = "".join(f"{year} {a} {b} abcd\n" for year in ("1984", "2001") for a in ("orwell", "kubrick")
+                    for b in ("monolith", "thoughtcrime", "newspeak"))  # fmt: skip
+    (tmp_path / "old.txt").write_text(lines * 4)
+    tokens = TokenConfig(numbers="keep", min_length=4, lowercase=False)
+    config = IngestConfig(SourceConfig(), tokens, VocabularyConfig("none", min_df=1, max_df=1.0))
+    fit = fit_topics(str(tmp_path / "old.txt"), tmp_path / "m.h5", ingest=config, topics=TopicsConfig(2))
+    (tmp_path / "new.txt").write_text("1984 Orwell Orwell orwell abcd abcd\n")
+    assert infer(fit, str(tmp_path / "new.txt"), tmp_path / "x.h5").words == 4  # Orwell is another word
 
 
 TEXTS = ["the surgeon examined a chronic symptom\n", "quux zyzzy\n", "a boat, a sail and the blorb captain\n"]

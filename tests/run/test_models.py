@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -14,6 +12,8 @@ from tdtool.data.ingest import ingest
 from tdtool.errors import InputError
 from tdtool.run.models import read_model
 from tdtool.run.topics import TopicsResult
+from tdtool.store import hdf5
+from tdtool.store.schema import TOPICS
 
 
 def test_a_model_comes_back_as_it_was(sample_fit: TopicsResult) -> None:
@@ -32,13 +32,25 @@ def test_a_model_comes_back_as_it_was(sample_fit: TopicsResult) -> None:
 def test_numbers_that_are_no_probabilities_are_refused(
     sample_fit: TopicsResult, tmp_path: Path, name: str, value: float
 ) -> None:
+    """A file that is whole, of the right kind, and wrong."""
     path = tmp_path / "x.h5"
-    shutil.copy(sample_fit.path, path)
-    with h5py.File(path, "r+") as file:
-        file[name][..., -1] = value
-    with pytest.raises(InputError, match="damaged") as caught:
+    with hdf5.open(sample_fit.path) as reader, hdf5.create(path, TOPICS) as writer:
+        for array in reader.paths():
+            values = reader.get(array)
+            if array == name:
+                values[..., -1] = value
+            writer.put(array, values)
+    with pytest.raises(InputError, match="not probabilities") as caught:
         read_model(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_damaged_file_is_refused(sample_fit: TopicsResult, tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    data = bytearray(sample_fit.path.read_bytes())
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError):
+        read_model(path)
 
 
 def test_other_files_are_refused(sample_corpus: str, tmp_path: Path) -> None:

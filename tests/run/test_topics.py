@@ -18,6 +18,7 @@ from tdtool.run import topics as module
 from tdtool.run.topics import TopicsResult, fit_topics
 from tdtool.store import hdf5
 from tdtool.store.verify import verify
+from tests import oracles
 
 EXPORTS = [f"sample{kind}{suffix}" for kind in ("", ".documents") for suffix in (".csv", ".tsv", ".json", ".npz")]
 EXPORTS += ["sample.parquet", "sample.documents.parquet"]
@@ -127,7 +128,10 @@ def test_the_file_says_how_it_was_made(sample_fit: TopicsResult, sample_corpus: 
 # ---- repeatability
 
 
-def test_the_same_content_for_any_workers_and_twice_in_a_row(sample_corpus: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_topics", [6, None])
+def test_the_same_content_for_any_workers_and_twice_in_a_row(
+    planted_source: str, tmp_path: Path, n_topics: int | None
+) -> None:
     """Digest and exports, byte for byte, wherever they are written and whatever the memory."""
     digests, exports = set(), set()
     for i, (workers, memory) in enumerate([(1, None), (2, None), (2, None), (3, 1)]):
@@ -135,11 +139,27 @@ def test_the_same_content_for_any_workers_and_twice_in_a_row(sample_corpus: str,
         folder.mkdir()
         output = folder / f"{i}.h5"
         paths = tuple(str(folder / name) for name in EXPORTS)
-        run(sample_corpus, output, workers=workers, memory=memory, exports=paths)
+        run(planted_source, output, n_topics, workers=workers, memory=memory, exports=paths)
         digests.add(digest(output))
         exports.add(tuple(Path(path).read_bytes() for path in paths))
     assert len(digests) == 1
     assert len(exports) == 1
+
+
+def test_every_document_of_every_partition_is_in_its_place(
+    planted_fit: TopicsResult, planted_source: str, tmp_path: Path
+) -> None:
+    corpus = ingest(planted_source, tmp_path / "corpus.h5", IngestConfig(), workers=1)
+    assert corpus.n_partitions > 3
+    counts, model = corpus.matrix().toarray(), planted_fit.fit.model
+    names = ["documents/id", "documents/length", "documents/topic", "vocabulary/count"]
+    ids, length, topic, count = arrays(planted_fit.path, *names)
+    assert ids == corpus.document_ids
+    np.testing.assert_array_equal(length, counts.sum(axis=1))
+    np.testing.assert_array_equal(count, counts.sum(axis=0))
+    some = np.arange(0, corpus.n_documents, 71)
+    expected = oracles.topics_of_documents(counts[some], model.word_topic.astype(float), model.alpha, sweeps=100)
+    assert np.abs(topic[some] - expected).sum(axis=1).mean() / 2 < 0.02
 
 
 def test_content_knows_no_paths(sample_corpus: str, sample_fit: TopicsResult, tmp_path: Path) -> None:
@@ -200,10 +220,15 @@ def test_more_topics_than_documents_or_words(sample_corpus: str, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_topics_than_the_words_tell_apart_and_what_is_advised_works(sample_corpus: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="150 topics were asked for; the words' co-occurrences tell only") as caught:
+def test_more_topics_than_the_words_tell_apart(sample_corpus: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="150 topics were asked for; the words' co-occurrences tell only"):
         run(sample_corpus, tmp_path / "x.h5", 150)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_number_of_topics_that_is_advised_works(sample_corpus: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        run(sample_corpus, tmp_path / "x.h5", 150)
     advised = int(str(caught.value.hint).split("-k ")[1].split(")")[0])
     assert run(sample_corpus, tmp_path / "x.h5", advised, polish=1).n_topics == advised
 

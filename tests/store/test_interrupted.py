@@ -20,11 +20,28 @@ from pathlib import Path
 import numpy as np
 from tdtool.store import hdf5, schema
 with hdf5.create(Path(sys.argv[1]), schema.TOPICS, force=True) as writer:
-    stream = writer.stream("documents/topic", (1 << 20, 8), np.float32)
-    for start in range(0, 1 << 20, 1 << 12):
+    stream = writer.stream("documents/topic", (1 << 22, 8), np.float32)
+    for start in range(0, 1 << 22, 1 << 12):
         stream.write(start, np.random.rand(1 << 12, 8))
         if start == 1 << 19:
             print("half way", flush=True)
+"""
+SIGNAL_INSIDE = """
+import signal, sys
+from pathlib import Path
+from tdtool.store.sink import Sink
+from tests.store.samples import topics_content, write_topics
+name, waiting = sys.argv[2], [signal.SIGINT]
+method = getattr(Sink, name)
+def interrupted(*arguments):
+    if waiting:
+        signal.raise_signal(waiting.pop())
+    return method(*arguments)
+setattr(Sink, name, interrupted)
+try:
+    write_topics(Path(sys.argv[1]), topics_content(), force=True)
+except KeyboardInterrupt:
+    print("in peace")
 """
 FULL_DISK = """
 import resource, signal, sys
@@ -80,6 +97,18 @@ def test_interrupt_leaves_no_half_file_and_no_crash(tmp_path: Path, delay: float
     assert child.returncode in (-signal.SIGINT, 130), errors
     assert "KeyboardInterrupt" in errors
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("method", ["seek", "tell", "write", "truncate"])
+def test_signal_waits_until_hdf5_is_done(tmp_path: Path, method: str) -> None:
+    """It arrives while HDF5 calls back; an exception there would crash the process at its end."""
+    path = write_topics(tmp_path / "m.h5")
+    before = path.read_bytes()
+    with _start(SIGNAL_INSIDE, path, method) as child:
+        assert child.communicate() == ("in peace\n", "")
+    assert child.returncode == 0
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["m.h5"]
 
 
 @pytest.mark.parametrize("n_documents", ["20000", "500000"])
