@@ -202,22 +202,17 @@ def _read_any(
     Writes what it finds into terms[size:]; returns the place after it, the new size, the characters, what was found.
     in_pair : whether the step before found a pair, of which the unit at `start` is the second.
     """
-    code, length = _decode(text, start, end)
-    if code < 0:
-        tally[INVALID] += 1
-        return start + 1, size, 0, _NOTHING
-    kind = _entry(block, entries, code) & _KIND
-    if kind == SEPARATOR:
-        return start + length, size, 0, _NOTHING
-    if kind != CJK:
-        return _read_word(text, start, end, block, entries, maximum, terms, size, tally)
     place, size, characters = _read_unit(text, start, end, block, entries, maximum, terms, size)
-    if place < end:
-        code, _ = _decode(text, place, end)
-        if code >= 0 and _entry(block, entries, code) & _KIND == CJK:
-            _, size, more = _read_unit(text, place, end, block, entries, maximum, terms, size)
-            return place, size, characters + more, _PAIR
-    return place, size, characters, _NOTHING if in_pair else _UNIT
+    if characters > 0:
+        _, size, more = _read_unit(text, place, end, block, entries, maximum, terms, size)
+        found = _PAIR if more > 0 else _NOTHING if in_pair else _UNIT
+        return place, size, characters + more, found
+    place, size, characters, found = _read_word(text, start, end, block, entries, maximum, terms, size, tally)
+    if characters == 0:
+        code, length = _decode(text, start, end)
+        tally[INVALID] += code < 0
+        return start + length, size, 0, _NOTHING
+    return place, size, characters, found
 
 
 @jit
@@ -232,23 +227,20 @@ def _read_word(
     size: int,
     tally: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
-    """The word at `start`, whatever its characters and length; result as of _read_any."""
-    place, characters, found = start, 0, _DIGITS
-    while place < end:
+    """The word at `start`, if there is one, whatever its characters and length; result as of _read_any."""
+    place, characters, found, inside = start, 0, _DIGITS, True
+    while inside and place < end:
         code, length = _decode(text, place, end)
-        if code < 0:
-            break
-        entry = _entry(block, entries, code)
+        entry = _entry(block, entries, max(code, 0))  # what is invalid is a separator, as U+0000 is
         kind = entry & _KIND
-        if kind in (SEPARATOR, CJK):
-            break
-        if kind != DIGIT:
-            found = _WORD
-        tally[UNSPACED_SEEN] += entry & UNSPACED != 0
-        characters += 1
-        place += length
-        if characters <= maximum:
-            size = _encode(terms, size, code + (entry >> SHIFT))
+        inside = kind not in (SEPARATOR, CJK)
+        if inside:
+            found = found if kind == DIGIT else _WORD
+            tally[UNSPACED_SEEN] += entry & UNSPACED != 0
+            characters += 1
+            place += length
+            if characters <= maximum:
+                size = _encode(terms, size, code + (entry >> SHIFT))
     return place, size, characters, found
 
 
@@ -263,16 +255,20 @@ def _read_unit(
     terms: NDArray[np.uint8],
     size: int,
 ) -> tuple[int, int, int]:
-    """The CJK character at `start` and the marks that follow it: the place after them, the new size, the characters."""
-    place, characters = start, 0
-    while place < end:
+    """The CJK character at `start`, if there is one, and the marks that follow it.
+
+    Returns the place after them, the new size, the characters.
+    """
+    place, characters, inside = start, 0, True
+    while inside and place < end:
         code, length = _decode(text, place, end)
-        if code < 0 or (characters > 0 and _entry(block, entries, code) & _ENTRY != MARK):
-            break
-        characters += 1
-        place += length
-        if characters <= maximum:
-            size = _encode(terms, size, code)
+        entry = _entry(block, entries, max(code, 0)) & _ENTRY  # what is invalid is a separator, as U+0000 is
+        inside = entry == (MARK if characters > 0 else CJK)
+        if inside:
+            characters += 1
+            place += length
+            if characters <= maximum:
+                size = _encode(terms, size, code)
     return place, size, characters
 
 

@@ -17,7 +17,9 @@ _TINY = np.float32(1e-30)
 
 @jit_sums
 def exp_digamma(x, out):  # type: ignore[no-untyped-def]
-    """out = exp(digamma(x)) elementwise to about 1e-5, for x > 0 (float32); free of branches, so that it vectorises.
+    """out = exp(digamma(x)) elementwise, for x > 0 (float32); free of branches, so that it vectorises.
+
+    To 3e-5 from x = 0.05 on; below, where it is less than 1e-8, it gets coarser.
 
     exp(digamma(y)) = z + 1/(24 z) - 7/(960 z^3) + ..., z = y - 1/2, taken at y = x + 3, times
     exp(-1/x - 1/(x+1) - 1/(x+2)), whose argument is cut at -80: the result is 0 to single precision by then.
@@ -121,9 +123,21 @@ def _gather(begin, end, indices, word_topic, members, size, local):  # type: ign
 
 
 @jit_sums
+def _weigh(size, work):  # type: ignore[no-untyped-def]
+    """exp(digamma(gamma)) of the working set, over its maximum: only ratios matter, and small ones do not underflow."""
+    exp_digamma(work[_GAMMA, :size], work[_WEIGHT])
+    most = np.float32(0)
+    for a in range(size):
+        most = max(most, work[_WEIGHT, a])
+    scale = np.float32(1) / max(most, np.float32(1e-37))
+    for a in range(size):
+        work[_WEIGHT, a] *= scale
+
+
+@jit_sums
 def _take_out_own(begin, end, counts, own, members, size, local, work):  # type: ignore[no-untyped-def]
     """Subtract the document's own expected counts from the probabilities of its words, down to the smoothing."""
-    exp_digamma(work[_GAMMA, :size], work[_WEIGHT])
+    _weigh(size, work)
     for a in range(size):
         work[_TOTAL, a] = own[1, members[a]]
     for e in range(begin, end):
@@ -139,7 +153,7 @@ def _take_out_own(begin, end, counts, own, members, size, local, work):  # type:
 @jit_sums
 def _sweep(begin, end, counts, local, size, work, ratio):  # type: ignore[no-untyped-def]
     """One fixed-point update of a document; returns how far gamma moved, in words."""
-    exp_digamma(work[_GAMMA, :size], work[_WEIGHT])
+    _weigh(size, work)
     work[_TOTAL, :size] = 0
     for e in range(begin, end):
         j, norm = e - begin, _TINY

@@ -69,11 +69,15 @@ class LocalEngine:
 
     def drop(self, *names: str) -> None:
         """Forget arrays that steps kept."""
-        for state in self._state:
+        for index in range(len(self._state)):
             for name in names:
-                array = state.pop(name, None)
-                if array is not None and not isinstance(array, np.memmap):
-                    self._memory_left += array.nbytes
+                self._drop(index, name)
+
+    def _drop(self, index: int, name: str) -> None:
+        array = self._state[index].pop(name, None)
+        if array is not None and not isinstance(array, np.memmap):
+            with self._lock:
+                self._memory_left += array.nbytes
 
     def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
         """(partition, partials) in the order of the partitions, a few computed ahead; keeps the state steps return."""
@@ -111,6 +115,7 @@ class LocalEngine:
             if old is not array:
                 old[...] = array
             return
+        self._drop(index, name)
         with self._lock:
             fits = array.nbytes <= self._memory_left
             self._memory_left -= array.nbytes if fits else 0
@@ -141,17 +146,17 @@ class _Tree:
                 other = self._waiting.pop((level, sibling), None)
                 if other is None:
                     break
-                partials = _sum(other, partials) if sibling < index else _sum(partials, other)
+                left, right = (other, partials) if sibling < index else (partials, other)
+                partials = _sum(left, right, in_place=level > 0)
             index, level, count = index >> 1, level + 1, (count + 1) >> 1
         self._waiting[level, index] = partials
 
     def root(self) -> Partials:
-        ((_, partials),) = self._waiting.items()
-        return partials
+        ((level, _),) = self._waiting
+        (partials,) = self._waiting.values()
+        return partials if level else tuple(np.array(array) for array in partials)
 
 
-def _sum(left: Partials, right: Partials) -> Partials:
-    """Elementwise left + right, into left where it owns its memory."""
-    for a, b in zip(left, right, strict=True):
-        np.add(a, b, out=a)
-    return left
+def _sum(left: Partials, right: Partials, *, in_place: bool) -> Partials:
+    """Elementwise left + right; into left when that is a sum of ours already, and not what a step returned."""
+    return tuple(np.add(a, b, out=a if in_place else None) for a, b in zip(left, right, strict=True))

@@ -42,16 +42,21 @@ def commands() -> dict[str, click.Command]:
     return {name: command for name, command in found.items() if command is not None}
 
 
+def context_of(command: click.Command) -> click.Context:
+    """As `tdtool COMMAND` would have it."""
+    return click.Context(command, parent=click.Context(cli, **cli.context_settings))
+
+
 def options_of(command: click.Command) -> list[click.Option]:
     """The options of a command, --help too."""
-    return [p for p in command.get_params(click.Context(command)) if isinstance(p, click.Option)]
+    return [p for p in command.get_params(context_of(command)) if isinstance(p, click.Option)]
 
 
 def made_options() -> str:
     """A table of the commands, then one of options for each section, with the commands that have them."""
     lines = ["| command | what it does |", "|---|---|"]
     for name, command in commands().items():
-        usage = " ".join(command.collect_usage_pieces(click.Context(command))).removeprefix("[OPTIONS] ")
+        usage = " ".join(command.collect_usage_pieces(context_of(command))).removeprefix("[OPTIONS] ")
         lines.append(f"| `{f'tdtool {name} {usage}'.removesuffix(' [OPTIONS]')}` | {cli.summaries[name]} |")
     lines.append("| `tdtool --version` | Print the version. |")
     for section in SECTIONS:
@@ -65,7 +70,7 @@ def _rows(section: str) -> Iterator[tuple[tuple[str, str], str]]:
     having: dict[tuple[str, str], list[str]] = {}
     for name, command in commands().items():
         for option in options_of(command):
-            record = option.get_help_record(click.Context(command))
+            record = option.get_help_record(context_of(command))
             if record is not None and getattr(option, "section", SECTIONS[-1]) == section:
                 having.setdefault((_cell(record[0]), _cell(record[1])), []).append(name)
     for row, names in having.items():

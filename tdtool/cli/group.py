@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Also read ./tdtool.toml, now that the command is known."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name and command and "--help" not in rest and not ctx.resilient_parsing:
+        if name and command and not {"-h", "--help"} & set(rest) and not ctx.resilient_parsing:
             ctx.default_map = {name: settings.read(ctx, name, command, self.list_commands(ctx))}
         return name, command, rest
 

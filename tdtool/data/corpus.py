@@ -22,6 +22,8 @@ State = dict[str, NDArray[Any]]
 #: `map_reduce(step, *parameters, about=...) -> sums`: how moments and models reach the data, whatever the engine.
 MapReduce = Callable[..., Partials]
 
+#: Counter of the ledger.
+OUT_OF_VOCABULARY = "out-of-vocabulary tokens"
 #: Entries of a partition: small corpora still spread over the cores, large ones keep few partial results in flight.
 _SMALLEST, _USUAL, _LARGEST = 1 << 13, 1 << 18, 1 << 22
 
@@ -110,7 +112,7 @@ class Corpus:
         matrix.eliminate_zeros()
         n_documents, n_terms = matrix.shape
         indptr = matrix.indptr.astype(np.int64)
-        whole = np.issubdtype(matrix.dtype, np.integer)
+        whole = np.issubdtype(matrix.dtype, np.integer) and (matrix.nnz == 0 or matrix.data.max() < 2**31)
         return cls(
             indptr=indptr,
             indices=matrix.indices.astype(np.int32),
@@ -164,17 +166,26 @@ class Corpus:
         return rows if self.term_map is None else _translated(rows, self.term_map)
 
     def seen_through(self, vocabulary: list[str]) -> Corpus:
-        """The same documents in the words of another vocabulary; words it lacks disappear."""
+        """The same documents in the words of another vocabulary; words it lacks disappear, and are counted."""
         place = {term: i for i, term in enumerate(vocabulary)}
         term_map = np.array([place.get(term, -1) for term in self.vocabulary], dtype=np.int32)
-        return dataclasses.replace(self, vocabulary=vocabulary, term_map=term_map)
+        if self.term_map is not None:
+            term_map = np.where(self.term_map >= 0, term_map[self.term_map], np.int32(-1))
+        seen = dataclasses.replace(self, vocabulary=vocabulary, term_map=term_map)
+        before, after = (sum(int(c.rows(i).counts.sum()) for i in range(self.n_partitions)) for c in (self, seen))
+        ledger = Ledger.from_dict(self.ledger.as_dict())
+        ledger.count(OUT_OF_VOCABULARY, before - after)
+        return dataclasses.replace(seen, ledger=ledger)
 
     def matrix(self) -> csr_array:
         """The whole corpus as a scipy array (D, V); for corpora that fit in memory."""
         import scipy.sparse as sp
 
-        shape = (self.n_documents, self.n_terms)
-        return sp.csr_array((np.array(self.counts), np.array(self.indices), self.indptr), shape=shape)
+        parts = [self.rows(index) for index in range(self.n_partitions)]
+        sizes = np.concatenate([[0], *(np.diff(part.indptr) for part in parts)])
+        indices = np.concatenate([np.zeros(0, np.int32), *(part.indices for part in parts)])
+        counts = np.concatenate([np.zeros(0, self.counts.dtype), *(part.counts for part in parts)])
+        return sp.csr_array((counts, indices, np.cumsum(sizes)), shape=(self.n_documents, self.n_terms))
 
 
 def _translated(rows: Rows, term_map: NDArray[np.int32]) -> Rows:

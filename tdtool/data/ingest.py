@@ -18,7 +18,7 @@ from tdtool import log
 from tdtool.config import IngestConfig, TokenConfig, as_json
 from tdtool.data import tokeniser
 from tdtool.data.batches import CountBatch, TextBatch
-from tdtool.data.corpus import Corpus
+from tdtool.data.corpus import OUT_OF_VOCABULARY, Corpus
 from tdtool.data.corpus_writer import Gathered, put_counts, write_corpus
 from tdtool.data.document_ids import DocumentIds
 from tdtool.data.ledger import Ledger
@@ -32,8 +32,6 @@ from tdtool.data.vocabulary import Vocabulary
 from tdtool.errors import InputError, UsageError
 from tdtool.store.hdf5 import check_output
 
-#: Counter of the ledger.
-OUT_OF_VOCABULARY = "out-of-vocabulary tokens"
 _MOST_COUNT = 2**31 - 1
 
 Counted: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]

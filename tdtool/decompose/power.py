@@ -38,7 +38,7 @@ def orthogonal_power(
     vectors, changes, stopped = start, [], "max_iters"
     for _ in range(max_iters):
         image = polar(apply(vectors))
-        changes.append(float(np.mean(1 - np.abs(np.sum(image * vectors, axis=0)))))
+        changes.append(float(np.sum(1 - np.abs(np.sum(image * vectors, axis=0))) / max(vectors.shape[1], 1)))
         vectors = image
         if changes[-1] < tol:
             stopped = "tol"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tdtool.data.corpus import MapReduce, Partials, Rows, State
 from tdtool.kernels import coherence_cpu
+from tdtool.kernels.ranking import largest
 from tdtool.models.polish import active_documents
 
 TOP_WORDS = 10
@@ -31,11 +32,7 @@ class Coherence:
 
 def top_words(word_topic: NDArray[np.float32], n: int) -> NDArray[np.int64]:
     """The n most probable words of each topic, most probable first, ties by word id. word_topic : (V, T) -> (T, n)."""
-    n = min(n, word_topic.shape[0])
-    best = np.argpartition(-word_topic, n - 1, axis=0)[:n].T
-    values = np.take_along_axis(word_topic.T, best, axis=1)
-    order = np.lexsort((best, -values), axis=1)
-    return np.take_along_axis(best, order, axis=1).astype(np.int64)
+    return np.array([largest(topic, n) for topic in np.ascontiguousarray(word_topic.T)])
 
 
 def diversity(word_topic: NDArray[np.float32], n: int = DIVERSITY_WORDS) -> float:

@@ -53,12 +53,15 @@ def completion_step(
 
 
 def split_counts(rows: Rows, documents: NDArray[np.int64], seed: int) -> NDArray:
-    """The seen half of each document's counts, (nnz,): half of the words at random, half of each entry if not whole."""
-    if not np.issubdtype(rows.counts.dtype, np.integer) and np.any(rows.counts != np.floor(rows.counts)):
-        return rows.counts / 2
+    """The seen half of each document's counts, (nnz,): half of its words at random; half of each entry where a document
+    has counts that are not whole."""
     seen = np.zeros_like(rows.counts)
     topic_cpu.split_tokens(rows.indptr, rows.counts, document_keys(documents, seed), seen)
-    return seen
+    if np.issubdtype(rows.counts.dtype, np.integer):
+        return seen
+    owner = np.repeat(np.arange(rows.n_documents), np.diff(rows.indptr))
+    broken = np.bincount(owner, rows.counts != np.floor(rows.counts), minlength=rows.n_documents) > 0
+    return np.where(broken[owner], rows.counts / 2, seen)
 
 
 def _select(rows: Rows, local: NDArray[np.int64]) -> Rows:

@@ -11,11 +11,12 @@ from tdtool.decompose.power import PowerFit
 from tdtool.moments.pairs import FirstMoment
 from tdtool.moments.whitening import Whitening
 
-#: Share of the corpus-wide word frequencies mixed into each spectral topic, so that no word is impossible.
-_BACKGROUND = 0.001
-#: Before a polish it is much more: documents that start undecided settle on better topics. Undecided between many
-#: topics is too undecided, so it falls with their number: this many topics get one half.
-_HALF_BACKGROUND_TOPICS = 300
+#: Share of the corpus-wide word frequencies mixed into each spectral topic, and of the uniform distribution in them: no
+#: word is impossible.
+_BACKGROUND, _UNIFORM = 0.001, 0.01
+#: Before a polish the background is much more: documents that start undecided settle on better topics. Undecided
+#: between many topics is too undecided, so it falls with their number: at most the first, one half at the second.
+_MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS = 0.9, 300
 _SMALLEST_ALPHA = 1e-3
 
 
@@ -62,9 +63,10 @@ def recover_topics(
     columns = whitening.unwhitening @ fit.vectors
     columns *= np.where(columns.sum(axis=0) < 0, -1.0, 1.0)
     columns /= np.maximum(columns.sum(axis=0), 1e-12)
-    undecided = _HALF_BACKGROUND_TOPICS / (_HALF_BACKGROUND_TOPICS + fit.weights.size)
-    background = undecided if polish_follows else _BACKGROUND
-    topics = (1 - background) * project_to_simplex(columns) + background * first.moment1[:, None]
+    undecided = min(_MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS / (_HALF_BACKGROUND_TOPICS + fit.weights.size))
+    share = undecided if polish_follows else _BACKGROUND
+    background = (1 - _UNIFORM) * first.moment1 + _UNIFORM / first.moment1.size
+    topics = (1 - share) * project_to_simplex(columns) + share * background[:, None]
     alpha = 4 * alpha0 * (alpha0 + 1) / ((alpha0 + 2) ** 2 * np.maximum(fit.weights, 1e-6) ** 2)
     alpha = np.maximum(alpha * (alpha0 / alpha.sum()), _SMALLEST_ALPHA)
     word_topic = (topics / topics.sum(axis=0)).astype(np.float32)

@@ -51,7 +51,7 @@ def evaluate_topics(
                 engine.map_reduce, stored.word_topic, stored.alpha, everyone, seed
             )
             found = coherence(engine.map_reduce, stored.word_topic, everyone[:0])
-        scores = {"perplexity": perplexity, "words_scored": words, "held_out_documents": documents.n_documents}
+        scores = {"perplexity": perplexity, "words_scored": int(words), "held_out_documents": documents.n_documents}
         scores |= {name: float(values.mean()) for name, values in dataclasses.asdict(found).items()}
         scores["diversity"] = diversity(stored.word_topic)
         return Evaluation(scores, documents.n_documents, documents.ledger)

@@ -186,10 +186,10 @@ def candidate_sizes(n_documents: int) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One row of the table of `-k auto`."""
+    """One row of the table of `-k auto`. perplexity : None when nothing was held out."""
 
     n_topics: int
-    perplexity: float
+    perplexity: float | None
     npmi: float
     diversity: float
 
@@ -203,7 +203,7 @@ def choose_n_topics(fitter: TopicFitter, sizes: Sequence[int]) -> tuple[TopicFit
     for size in sizes:
         fit = fitter.fit(size)
         scores = fit.scores
-        table.append(Candidate(size, scores.get("perplexity", np.nan), scores["npmi"], scores["diversity"]))
+        table.append(Candidate(size, scores.get("perplexity"), scores["npmi"], scores["diversity"]))
         log.detail(f"{size} topics: NPMI {scores['npmi']:.3f}, diversity {scores['diversity']:.2f}")
         if best is None or scores["npmi"] > best.scores["npmi"]:
             best, falling = fit, 0

@@ -31,7 +31,7 @@ def record_provenance(
     writer.attribute("config", config)
     writer.attribute("seed", seed)
     writer.attribute("ledger", corpus.ledger.as_dict())
-    writer.attribute("source", {"path": source, **corpus.attributes.get("source", {})})
+    writer.attribute("source", corpus.attributes.get("source", {"path": source}))
     versions = {name: metadata.version(name) for name in _PACKAGES}
     writer.attribute("packages", {"python": platform.python_version(), **versions})
     writer.attribute("written", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))

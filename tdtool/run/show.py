@@ -12,8 +12,9 @@ import numpy as np
 
 from tdtool.data.ledger import Ledger
 from tdtool.errors import InputError
+from tdtool.kernels.ranking import largest
 from tdtool.store import hdf5
-from tdtool.store.exports import check_export, export_all, top_terms
+from tdtool.store.exports import check_export, export_all
 
 _WORDS_OF_A_CORPUS = 20
 
@@ -102,7 +103,7 @@ def _topics(reader: hdf5.Reader, n_topics: int | None, n_words: int) -> list[dic
     topics = []
     for topic in np.sort(shown) if n_topics is None else shown:
         row = reader.rows("topics/topic_word", int(topic), int(topic) + 1)[0]
-        words = [(terms[i], float(row[i])) for i in top_terms(row, n_words)]
+        words = [(terms[i], float(row[i])) for i in largest(row, n_words)]
         known = {name: float(array[topic]) for name, array in values.items()}
         topics.append({"topic": int(topic), "size": float(sizes[topic]), **known, "words": words})
     return topics

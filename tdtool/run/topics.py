@@ -14,7 +14,7 @@ from tdtool import log
 from tdtool.config import IngestConfig, TopicsConfig, as_json
 from tdtool.data.corpus import Corpus, Partials, Rows, State
 from tdtool.engine import LocalEngine
-from tdtool.errors import InputError
+from tdtool.errors import InputError, UsageError
 from tdtool.kernels import sparse_cpu
 from tdtool.models.coherence import top_words
 from tdtool.models.inference import document_topic
@@ -128,7 +128,9 @@ def fit_topics(
 
 
 def _check_size(corpus: Corpus, config: TopicsConfig, source: str) -> None:
-    wanted = config.n_topics or 2
+    wanted = 1 if config.n_topics is None else config.n_topics
+    if wanted < 1:
+        raise UsageError(f"-k is {wanted}; a topic model needs at least 1")
     most = min(corpus.n_documents, corpus.n_terms)
     if wanted > most:
         have = f"{corpus.n_documents:,} documents and {corpus.n_terms:,} words"
@@ -147,6 +149,8 @@ def _choose(fitter: TopicFitter, corpus: Corpus, config: TopicsConfig, source: s
         return fit, table
     most = _need_some(fitter.prepare(config.n_topics), source)
     if most < config.n_topics:
+        while (fewer := fitter.prepare(most)) < most:  # a smaller range is found more exactly
+            most = fewer
         what = f"{config.n_topics} topics were asked for; the words' co-occurrences tell only {most} apart"
         raise InputError(what, path=source, hint=f"ask for at most {most} (-k {most}), or give more documents")
     return fitter.fit(config.n_topics), []
@@ -189,7 +193,9 @@ def _write(
         _write_vocabulary(writer, engine)
         _write_documents(writer, engine, fit, topics)
         for name in ("n_topics", "perplexity", "npmi", "diversity") if table else ():
-            writer.put(f"selection/{name}", np.array([getattr(row, name) for row in table]))
+            column = [getattr(row, name) for row in table]
+            if None not in column:
+                writer.put(f"selection/{name}", np.array(column))
         if fit.history:
             writer.put("history/perplexity", np.array(fit.history))
         writer.attribute("scores", fit.scores)

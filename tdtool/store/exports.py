@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.errors import UsageError
+from tdtool.kernels.ranking import largest
 from tdtool.store import hdf5
 from tdtool.store.atomic import check_output, replacing
 from tdtool.store.export_formats import Rows, write_json_records, write_npz, write_table
@@ -105,16 +106,6 @@ def export_documents(
             write_table(part, suffix, columns, _document_columns(names, matrix))
 
 
-def top_terms(row: NDArray, n_words: int) -> NDArray[np.int64]:
-    """The terms of the largest values, largest first, the first term first among equals. row : (V,) -> (n_words,)."""
-    n_words = min(n_words, row.size)
-    if n_words == 0:
-        return np.zeros(0, np.int64)
-    least = np.partition(row, row.size - n_words)[row.size - n_words]
-    candidates = np.flatnonzero(row >= least)
-    return candidates[np.argsort(-row[candidates], kind="stable")][:n_words]
-
-
 class Stored(Rows):
     """Rows of an array in an open file; read when they are asked for."""
 
@@ -151,7 +142,7 @@ def _word_columns(matrix: Rows, terms: Sequence[str]) -> Iterator[list[Any]]:
         words: list[str] = []
         probabilities: list[float] = []
         for topic, row in enumerate(block, start):
-            top = top_terms(row, _TOP_TERMS)
+            top = largest(row, _TOP_TERMS)
             topics += [topic] * len(top)
             ranks += range(1, len(top) + 1)
             words += [terms[i] for i in top]
@@ -162,7 +153,7 @@ def _word_columns(matrix: Rows, terms: Sequence[str]) -> Iterator[list[Any]]:
 def _topic_records(matrix: Rows, terms: Sequence[str], per_topic: Mapping[str, NDArray]) -> Iterator[dict[str, Any]]:
     for start, block in matrix.blocks():
         for topic, row in enumerate(block, start):
-            words = [{"term": terms[i], "probability": _short(row[i])} for i in top_terms(row, _TOP_TERMS)]
+            words = [{"term": terms[i], "probability": _short(row[i])} for i in largest(row, _TOP_TERMS)]
             yield {"topic": topic, **{name: _short(per_topic[name][topic]) for name in per_topic}, "words": words}
 
 

@@ -107,7 +107,6 @@ DOCUMENTS = FileSchema(
         ArraySpec("documents/id", ("document",), "S", "name of the document: its path, its id column, or path:line"),
         ArraySpec("documents/topic", ("document", "topic"), "f", "share of the topic in the document; rows sum to 1"),
         ArraySpec("documents/length", ("document",), "i", "words of the document that the model knows", "tokens"),
-        ArraySpec("documents/out_of_vocabulary", ("document",), "i", "words the model does not know", "tokens", True),
     ),
 )
 

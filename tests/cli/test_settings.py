@@ -93,6 +93,7 @@ def test_wrong_file_is_wrong_usage(run: Run, calls: list[dict[str, Any]], case: 
 def test_help_works_with_a_wrong_file(run: Run) -> None:
     _write("[nonsense")
     assert run("evaluate", "--help").code == 0
+    assert run("evaluate", "-h").code == 0
     assert run("--help").code == 0
 
 

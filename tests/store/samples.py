@@ -80,7 +80,6 @@ def write_documents(path: Path) -> Path:
     with hdf5.create(path, schema.DOCUMENTS) as writer:
         for name in ("documents/id", "documents/topic", "documents/length"):
             writer.put(name, content[name])
-        writer.put("documents/out_of_vocabulary", np.arange(N_DOCUMENTS))
     return path
 
 

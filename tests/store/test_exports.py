@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdtool.errors import InputError, UsageError
-from tdtool.store.exports import check_export, export_all, export_documents, export_topics, is_documents, top_terms
+from tdtool.kernels.ranking import largest
+from tdtool.store.exports import check_export, export_all, export_documents, export_topics, is_documents
 from tests.store.samples import (
     IDS,
     N_TERMS,
@@ -161,9 +162,9 @@ def test_no_cell_starts_a_formula(tmp_path_factory: pytest.TempPathFactory, text
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 40))
-def test_top_terms_are_those_of_a_full_sort(values: list[int], n_words: int) -> None:
+def test_largest_are_those_of_a_full_sort(values: list[int], n_words: int) -> None:
     expected = sorted(range(len(values)), key=lambda i: (-values[i], i))[:n_words]
-    assert top_terms(np.array(values, np.float32), n_words).tolist() == expected
+    assert largest(np.array(values, np.float32), n_words).tolist() == expected
 
 
 def test_inferred_documents_are_always_documents(tmp_path: Path) -> None:
