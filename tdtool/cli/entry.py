@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, Self
 
 import click
 
@@ -32,11 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     """One command line, from arguments to exit code; every message is printed."""
     session = Session()
     _let_any_text_out()
-    with _Signals():
+    with _Signals() as signals:
         try:
             result = cli.main(list(arguments), prog_name="tdtool", standalone_mode=False, obj=session)
             sys.stdout.flush()
         except BaseException as error:
+            signals.rest()
             if session.debug and not isinstance(
                 error, (SystemExit, ReaderGoneError, BrokenPipeError, click.ClickException)
             ):
@@ -104,14 +105,19 @@ class _Signals:
     _raised: ClassVar = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: TerminatedError}
     _codes: ClassVar = {signal.SIGINT: _INTERRUPTED, signal.SIGTERM: _TERMINATED}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._first: signal.Signals | None = None
         self._hook, sys.unraisablehook = sys.unraisablehook, self._report_lost
         self._before = {number: signal.signal(number, self._handle) for number in self._codes}
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
+        return self
+
+    def rest(self) -> None:
+        """The command is over: nothing is raised any more."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.rest()
         sys.unraisablehook = self._hook
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.ledger import Ledger
+from tdtool.errors import InputError
 from tdtool.store import hdf5
+from tdtool.store.content import check_counts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
@@ -81,11 +83,13 @@ class Corpus:
     term_map: NDArray[np.int32] | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Corpus:
-        """Open a corpus file; its entries stay on disk."""
+    def open(cls, path: str | Path, *, check: bool = True) -> Corpus:
+        """Open a corpus file; its entries stay on disk. check : look at every entry first, as for a file from outside."""
         path = Path(path)
         with hdf5.open(path) as reader:
             reader.require("tdtool.corpus")
+            for finding in check_counts(reader) if check else ():
+                raise InputError(f"{finding.where} {finding.what}", path=path, hint="run: tdtool verify")
             indptr = reader.get("counts/indptr")
             return cls(
                 indptr=indptr,

@@ -69,7 +69,7 @@ def ingest(
         selection = _select(gathered.vocabulary, config, ledger, stop, n_fixed)
         attributes = {"argv": sys.argv, "config": as_json(config), "source": _provenance(source)}
         write_corpus(Path(output), gathered, selection, ledger, attributes, force=force)
-    return Corpus.open(output)
+    return Corpus.open(output, check=False)
 
 
 def _select(
@@ -169,10 +169,15 @@ def _provenance(source: TextSource | CountSource) -> dict[str, Any]:
     """What was read: its name, bytes and, for a plain file, BLAKE2b-128 of them."""
     name = Path(source.path).name or source.path
     if source.size is None or not Path(source.path).is_file():
-        return {"path": name, "bytes": source.size, "blake2b": None}
+        return {"path": name, "description": source.description, "bytes": source.size, "blake2b": None}
     with Path(source.path).open("rb") as file:
         digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16))
-    return {"path": name, "bytes": source.size, "blake2b": digest.hexdigest()}
+    return {
+        "path": name,
+        "description": source.description,
+        "bytes": source.size,
+        "blake2b": digest.hexdigest(),
+    }
 
 
 def _start(fixed_vocabulary: list[str] | None) -> Vocabulary:

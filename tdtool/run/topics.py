@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.config import IngestConfig, TopicsConfig, as_json
 from tdtool.data.corpus import Corpus, Partials, Rows, State
+from tdtool.data.ledger import Ledger
 from tdtool.engine import LocalEngine
 from tdtool.errors import InputError, UsageError
 from tdtool.kernels import sparse_cpu
@@ -35,7 +36,7 @@ class TopicsResult:
     vocabulary: list[str]
     n_documents: int
     selection: list[dict[str, Any]] | None
-    ledger: str
+    ledger: Ledger
     seconds: float
 
     @property
@@ -84,6 +85,7 @@ class TopicsResult:
             ],
             "selection": self.selection,
             "warnings": self.warnings,
+            "ledger": self.ledger.as_dict(),
             "seconds": {**self.fit.seconds, "total": self.seconds},
             "third_moment": self.fit.form,
             "sweeps": self.fit.sweeps,
@@ -122,7 +124,7 @@ def fit_topics(
             vocabulary=corpus.vocabulary,
             n_documents=corpus.n_documents,
             selection=[dataclasses.asdict(row) for row in table] or None,
-            ledger=str(corpus.ledger),
+            ledger=corpus.ledger,
             seconds=time.perf_counter() - started,
         )
 
