@@ -23,7 +23,7 @@ import pytest
 from tdtool import errors
 from tdtool.cli.group import cli
 from tdtool.cli.options import Option
-from tdtool.data.formats import FORMATS
+from tdtool.data.readers.formats import FORMATS
 from tdtool.store import schema
 
 REPOSITORY = Path(__file__).parents[1]

@@ -84,7 +84,7 @@ class Corpus:
 
     @classmethod
     def open(cls, path: str | Path, *, check: bool = True) -> Corpus:
-        """Open a corpus file; its entries stay on disk. check : look at every entry first, as for a file from outside."""
+        """Open a corpus file; its entries stay on disk. check : look at every entry first (a file from outside)."""
         path = Path(path)
         with hdf5.open(path) as reader:
             reader.require("tdtool.corpus")

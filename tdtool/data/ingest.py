@@ -23,8 +23,8 @@ from tdtool.data.corpus_writer import Gathered, put_counts, write_corpus
 from tdtool.data.document_ids import DocumentIds
 from tdtool.data.ledger import Ledger
 from tdtool.data.phrases import Stream, find_phrases, known_phrases, totals
-from tdtool.data.source_types import CountSource, TextSource
-from tdtool.data.sources import open_source
+from tdtool.data.readers.source_types import CountSource, TextSource
+from tdtool.data.readers.sources import open_source
 from tdtool.data.spill import Spill
 from tdtool.data.stop_words import NO_STOP_WORDS, StopWords, core_words, in_capitals, of_language, recognise, stop_words
 from tdtool.data.term_selection import Selection, check_vocabulary, keep_first, select_terms

@@ -17,8 +17,8 @@ import numpy as np
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import Ledger
 from tdtool.data.planted import planted_stream, write_lines
-from tdtool.data.source_types import TextSource
-from tdtool.data.sources import open_source
+from tdtool.data.readers.source_types import TextSource
+from tdtool.data.readers.sources import open_source
 from tests.bench.children import run_child, shared_caps
 from tests.bench.ingest_peers import MAX_DF, MIN_DF
 from tests.bench.measure import hardware, version_of

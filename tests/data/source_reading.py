@@ -13,8 +13,8 @@ import pytest
 
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import CountSource, TextSource
-from tdtool.data.sources import open_source
+from tdtool.data.readers.source_types import CountSource, TextSource
+from tdtool.data.readers.sources import open_source
 from tdtool.errors import InputError
 
 

@@ -20,10 +20,11 @@ import pytest
 from tdtool.config import IngestConfig, SourceConfig, TokenConfig, VocabularyConfig
 from tdtool.data import corpus as corpus_module
 from tdtool.data import ingest as module
-from tdtool.data import spill, text_batches, tokeniser
+from tdtool.data import spill, tokeniser
 from tdtool.data.corpus import Corpus
 from tdtool.data.corpus_writer import partition_digest
 from tdtool.data.ingest import OUT_OF_VOCABULARY, ingest
+from tdtool.data.readers import text_batches
 from tdtool.errors import InputError, ResourceError, UsageError
 from tdtool.store import hdf5
 from tests.oracles_text import count_oracle, tokenise_oracle

@@ -20,7 +20,7 @@ import pytest
 
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import Ledger
-from tdtool.data.sources import open_source
+from tdtool.data.readers.sources import open_source
 from tdtool.errors import InputError, UsageError
 from tests.data.source_reading import COMPRESSIONS, documents, open_text, refused
 
@@ -303,8 +303,8 @@ def test_a_pipe_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["docs.txt", "docs.tsv", "docs.csv", "docs.jsonl"])
 def test_a_document_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for module in ("text_rows", "text_batches"):
-        monkeypatch.setattr(f"tdtool.data.{module}.LONGEST_DOCUMENT", 1 << 20)
-        monkeypatch.setattr(f"tdtool.data.{module}.BATCH_BYTES", 1 << 16)
+        monkeypatch.setattr(f"tdtool.data.readers.{module}.LONGEST_DOCUMENT", 1 << 20)
+        monkeypatch.setattr(f"tdtool.data.readers.{module}.BATCH_BYTES", 1 << 16)
     cell = {"docs.txt": b"%s", "docs.tsv": b"k%d\tsome %s", "docs.csv": b"k%d,some %s", "docs.jsonl": b'{"text": "%s"}'}
     texts = [b"first", b"x" * 900_000, b"y" * 3_000_000, b"z" * 2_000_000, b"last"]
     form = cell[name]
@@ -332,7 +332,7 @@ def test_a_line_of_a_gigabyte(tmp_path: Path) -> None:
 import resource
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import Ledger
-from tdtool.data.sources import open_source
+from tdtool.data.readers.sources import open_source
 ledger = Ledger()
 source = open_source({str(path)!r}, SourceConfig(format="lines"))
 found = [name for batch in source.batches(ledger) for name in batch.ids]

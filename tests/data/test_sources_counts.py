@@ -118,8 +118,8 @@ def test_matrix_market_pattern_counts_ones(tmp_path: Path) -> None:
 
 
 def test_matrix_market_out_of_order_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdtool.data.counts_batches._BLOCK", 32)
-    monkeypatch.setattr("tdtool.data.counts_triples._BLOCK_ENTRIES", 3)
+    monkeypatch.setattr("tdtool.data.readers.counts_batches._BLOCK", 32)
+    monkeypatch.setattr("tdtool.data.readers.counts_triples._BLOCK_ENTRIES", 3)
     path = tmp_path / "x.mtx"
     path.write_bytes(_matrix_market(TABLE.tocsc()[:, ::-1].tocoo()))
     ledger = Ledger()
@@ -133,7 +133,7 @@ def test_matrix_market_out_of_order_over_blocks(tmp_path: Path, monkeypatch: pyt
 def test_blocks_join_where_documents_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, block: int
 ) -> None:
-    monkeypatch.setattr("tdtool.data.counts_batches._BLOCK", block)
+    monkeypatch.setattr("tdtool.data.readers.counts_batches._BLOCK", block)
     path, ledger = tmp_path / name, Ledger()
     path.write_bytes(FORMATS[name][1].rstrip(b"\n"))
     found = counts(open_counts(path), ledger)
@@ -143,7 +143,7 @@ def test_blocks_join_where_documents_are_cut(
 
 
 def test_npz_in_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdtool.data.counts_npz._BATCH_ENTRIES", 3)
+    monkeypatch.setattr("tdtool.data.readers.counts_npz._BATCH_ENTRIES", 3)
     (tmp_path / "x.npz").write_bytes(_npz(TABLE))
     source = open_counts(tmp_path / "x.npz")
     assert [name for name, _, _ in counts(source)] == ["1", "2", "4", "5"]
@@ -241,7 +241,7 @@ def test_uci_that_lies(tmp_path: Path, content: bytes, what: str, line: int) -> 
 
 
 def test_uci_with_a_document_in_two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdtool.data.counts_batches._BLOCK", 16)
+    monkeypatch.setattr("tdtool.data.readers.counts_batches._BLOCK", 16)
     path = tmp_path / "docword.x.txt"
     path.write_bytes(b"4\n1\n5\n1 1 1\n2 1 1\n3 1 1\n2 1 2\n4 1 1\n")
     error = refused(path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import Ledger
-from tdtool.data.table_columns import choose_columns, has_header
+from tdtool.data.readers.table_columns import choose_columns, has_header
 from tests.data.source_reading import COMPRESSIONS, documents, open_text, refused
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "text"

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tdtool.data import formats
 from tdtool.data.ledger import Ledger
+from tdtool.data.readers import formats
 from tests.data.source_reading import COMPRESSIONS, documents, open_text
 
 TEXTS = [b"The first text, with a comma.", "zweiter Text über Äpfel".encode(), b"broken \xff bytes", b"a"]
@@ -224,7 +224,7 @@ def test_a_named_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
 
 
 def test_blocks_join_where_rows_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdtool.data.text_rows.BATCH_BYTES", 64)
+    monkeypatch.setattr("tdtool.data.readers.text_rows.BATCH_BYTES", 64)
     texts = [bytes([97 + i % 26]) * (i * 7 % 150 + 1) for i in range(200)]
     path = tmp_path / "docs.txt"
     path.write_bytes(b"\n".join(texts))
@@ -289,7 +289,9 @@ def test_formats_module_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, tdtool.data.formats; assert not {'numpy', 'numba', 'pyarrow'} & set(sys.modules), 'heavy'"
+    code = (
+        "import sys, tdtool.data.readers.formats; assert not {'numpy', 'numba', 'pyarrow'} & set(sys.modules), 'heavy'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

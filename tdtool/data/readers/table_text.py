@@ -11,11 +11,11 @@ import numpy as np
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import OnBytes, TextSource
-from tdtool.data.streams import Input
-from tdtool.data.table_columns import Columns, choose_columns, has_header
-from tdtool.data.text_batches import BYTE_ORDER_MARK
-from tdtool.data.text_rows import Layout, row_batches
+from tdtool.data.readers.source_types import OnBytes, TextSource
+from tdtool.data.readers.streams import Input
+from tdtool.data.readers.table_columns import Columns, choose_columns, has_header
+from tdtool.data.readers.text_batches import BYTE_ORDER_MARK
+from tdtool.data.readers.text_rows import Layout, row_batches
 from tdtool.errors import InputError
 from tdtool.kernels import rows_cpu
 from tdtool.kernels.rows_cpu import NO_BYTE

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.config import SourceConfig
-from tdtool.data.decompress import (
+from tdtool.data.readers.decompress import (
     MAGIC_BYTES,
     SUFFIXES,
     DamagedError,
@@ -25,7 +25,7 @@ from tdtool.data.decompress import (
     compression_of,
     decompressor,
 )
-from tdtool.data.source_types import OnBytes, ignore
+from tdtool.data.readers.source_types import OnBytes, ignore
 from tdtool.errors import InputError
 
 #: Small streams may grow as they like; above this many bytes the ratio counts.

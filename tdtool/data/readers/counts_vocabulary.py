@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tdtool import log
 from tdtool.config import SourceConfig
-from tdtool.data.decompress import SUFFIXES
-from tdtool.data.formats import refuse
-from tdtool.data.streams import ByteStream, Input, opened
+from tdtool.data.readers.decompress import SUFFIXES
+from tdtool.data.readers.formats import refuse
+from tdtool.data.readers.streams import ByteStream, Input, opened
 from tdtool.errors import InputError
 
 #: More than this is no vocabulary.

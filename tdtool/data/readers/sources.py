@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tdtool.config import SourceConfig
-from tdtool.data.formats import FORMATS, check_given, sniff
-from tdtool.data.source_types import CountSource, TextSource
-from tdtool.data.streams import Input, trouble
+from tdtool.data.readers.formats import FORMATS, check_given, sniff
+from tdtool.data.readers.source_types import CountSource, TextSource
+from tdtool.data.readers.streams import Input, trouble
 from tdtool.errors import InputError, UsageError
 
 
@@ -44,7 +44,7 @@ def _open_directory(path: str, config: SourceConfig) -> TextSource:
         raise InputError(
             f"it is a directory; the format {config.format} is that of a file", path=path, hint="name the file in it"
         )
-    from tdtool.data.text_files import open_directory
+    from tdtool.data.readers.text_files import open_directory
 
     return open_directory(path, config)
 
@@ -52,23 +52,23 @@ def _open_directory(path: str, config: SourceConfig) -> TextSource:
 def _open_file(source: Input, found: str) -> TextSource | CountSource:
     """The reader of a format; each is imported when it is used."""
     if found == "lines":
-        from tdtool.data.text_lines import open_lines
+        from tdtool.data.readers.text_lines import open_lines
 
         return open_lines(source)
     if found in ("csv", "tsv"):
-        from tdtool.data.table_text import open_table
+        from tdtool.data.readers.table_text import open_table
 
         return open_table(source, found)
     if found == "jsonl":
-        from tdtool.data.text_json import open_json_lines
+        from tdtool.data.readers.text_json import open_json_lines
 
         return open_json_lines(source)
     if found == "parquet":
-        from tdtool.data.table_parquet import open_parquet
+        from tdtool.data.readers.table_parquet import open_parquet
 
         return open_parquet(source)
     if found in ("tar", "zip"):
-        from tdtool.data.text_archives import open_archive
+        from tdtool.data.readers.text_archives import open_archive
 
         return open_archive(source, found)
     return _open_counts(source, found)
@@ -76,17 +76,17 @@ def _open_file(source: Input, found: str) -> TextSource | CountSource:
 
 def _open_counts(source: Input, found: str) -> CountSource:
     if found == "uci":
-        from tdtool.data.counts_uci import open_uci
+        from tdtool.data.readers.counts_uci import open_uci
 
         return open_uci(source)
     if found == "matrix-market":
-        from tdtool.data.counts_matrix import open_matrix_market
+        from tdtool.data.readers.counts_matrix import open_matrix_market
 
         return open_matrix_market(source)
     if found == "npz":
-        from tdtool.data.counts_npz import open_npz
+        from tdtool.data.readers.counts_npz import open_npz
 
         return open_npz(source)
-    from tdtool.data.counts_pairs import open_pairs
+    from tdtool.data.readers.counts_pairs import open_pairs
 
     return open_pairs(source, found)

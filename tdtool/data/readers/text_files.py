@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from tdtool import log
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
-from tdtool.data.decompress import Reader, compression_of
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import BINARY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
-from tdtool.data.streams import ByteStream, opened, trouble
-from tdtool.data.text_batches import BYTE_ORDER_MARK, Collector, printable
+from tdtool.data.readers.decompress import Reader, compression_of
+from tdtool.data.readers.source_types import BINARY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
+from tdtool.data.readers.streams import ByteStream, opened, trouble
+from tdtool.data.readers.text_batches import BYTE_ORDER_MARK, Collector, printable
 from tdtool.errors import InputError
 
 OUTSIDE = "symbolic link out of the directory"

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.batches import CountBatch
-from tdtool.data.counts_batches import count_batch, whole_lines, wrong_line
-from tdtool.data.counts_vocabulary import find_vocabulary
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY, CountSource, OnBytes
-from tdtool.data.streams import ByteStream, Input
+from tdtool.data.readers.counts_batches import count_batch, whole_lines, wrong_line
+from tdtool.data.readers.counts_vocabulary import find_vocabulary
+from tdtool.data.readers.source_types import EMPTY, CountSource, OnBytes
+from tdtool.data.readers.streams import ByteStream, Input
 from tdtool.errors import InputError
 from tdtool.kernels import counts_cpu
 

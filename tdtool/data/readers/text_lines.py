@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import OnBytes, TextSource
-from tdtool.data.streams import Input
-from tdtool.data.text_rows import Layout, row_batches
+from tdtool.data.readers.source_types import OnBytes, TextSource
+from tdtool.data.readers.streams import Input
+from tdtool.data.readers.text_rows import Layout, row_batches
 
 
 def open_lines(source: Input) -> TextSource:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG
-from tdtool.data.streams import ByteStream
-from tdtool.data.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, BYTE_ORDER_MARK, printable
+from tdtool.data.readers.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG
+from tdtool.data.readers.streams import ByteStream
+from tdtool.data.readers.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, BYTE_ORDER_MARK, printable
 from tdtool.errors import InputError
 from tdtool.kernels import rows_cpu
 from tdtool.kernels.rows_cpu import NO_BYTE

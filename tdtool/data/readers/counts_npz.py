@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.batches import CountBatch
-from tdtool.data.counts_batches import count_batch
-from tdtool.data.counts_vocabulary import find_vocabulary
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import CountSource, OnBytes
-from tdtool.data.streams import GrowthCap, Input
+from tdtool.data.readers.counts_batches import count_batch
+from tdtool.data.readers.counts_vocabulary import find_vocabulary
+from tdtool.data.readers.source_types import CountSource, OnBytes
+from tdtool.data.readers.streams import GrowthCap, Input
 from tdtool.errors import InputError
 from tdtool.kernels.counts_cpu import LARGEST
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tdtool.data.batches import CountBatch
-from tdtool.data.counts_triples import Header, triple_batches
-from tdtool.data.counts_vocabulary import find_vocabulary
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import CountSource, OnBytes
-from tdtool.data.streams import ByteStream, Input
+from tdtool.data.readers.counts_triples import Header, triple_batches
+from tdtool.data.readers.counts_vocabulary import find_vocabulary
+from tdtool.data.readers.source_types import CountSource, OnBytes
+from tdtool.data.readers.streams import ByteStream, Input
 from tdtool.errors import InputError
 from tdtool.kernels.counts_cpu import LARGEST
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG
+from tdtool.data.readers.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG
 
 #: A batch holds about this much text ...
 BATCH_BYTES = 8 << 20

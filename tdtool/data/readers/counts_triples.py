@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.data.batches import CountBatch
-from tdtool.data.counts_batches import count_batch, whole_lines, wrong_line
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY
-from tdtool.data.streams import ByteStream
+from tdtool.data.readers.counts_batches import count_batch, whole_lines, wrong_line
+from tdtool.data.readers.source_types import EMPTY
+from tdtool.data.readers.streams import ByteStream
 from tdtool.errors import InputError
 from tdtool.kernels import counts_cpu
 

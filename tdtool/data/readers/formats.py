@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tdtool.data.decompress import compression_of
+from tdtool.data.readers.decompress import compression_of
 from tdtool.errors import InputError
 
 #: Every format by the name that --format takes, with what it is.

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tdtool.data.batches import CountBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY
-from tdtool.data.streams import ByteStream
+from tdtool.data.readers.source_types import EMPTY
+from tdtool.data.readers.streams import ByteStream
 from tdtool.errors import InputError
 from tdtool.kernels import counts_cpu
 

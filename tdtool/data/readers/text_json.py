@@ -8,10 +8,10 @@ from typing import Any
 
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import OnBytes, TextSource
-from tdtool.data.streams import Input
-from tdtool.data.text_batches import Collector, printable
-from tdtool.data.text_rows import Layout, row_blocks
+from tdtool.data.readers.source_types import OnBytes, TextSource
+from tdtool.data.readers.streams import Input
+from tdtool.data.readers.text_batches import Collector, printable
+from tdtool.data.readers.text_rows import Layout, row_blocks
 from tdtool.errors import InputError
 from tdtool.kernels import rows_cpu
 

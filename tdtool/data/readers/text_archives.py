@@ -12,10 +12,10 @@ from typing import IO, BinaryIO, cast
 
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
-from tdtool.data.streams import GrowthCap, Input
-from tdtool.data.text_batches import Collector, printable
-from tdtool.data.text_files import add_document, read_document, refuse_no_text
+from tdtool.data.readers.source_types import LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
+from tdtool.data.readers.streams import GrowthCap, Input
+from tdtool.data.readers.text_batches import Collector, printable
+from tdtool.data.readers.text_files import add_document, read_document, refuse_no_text
 from tdtool.errors import InputError
 
 

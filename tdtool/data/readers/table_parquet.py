@@ -11,10 +11,10 @@ import numpy as np
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
-from tdtool.data.streams import Input
-from tdtool.data.table_columns import Columns, choose_columns
-from tdtool.data.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, printable
+from tdtool.data.readers.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
+from tdtool.data.readers.streams import Input
+from tdtool.data.readers.table_columns import Columns, choose_columns
+from tdtool.data.readers.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, printable
 from tdtool.errors import InputError
 
 if TYPE_CHECKING:
