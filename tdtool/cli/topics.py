@@ -27,7 +27,7 @@ _model_options = options.combined(
         type=NumberOrAuto(2),
         metavar="N|auto",
         default="auto",
-        help="Number of topics; auto tries a grid and takes the most coherent.",
+        help="Number of topics; auto takes the fewest that are as coherent as any.",
     ),
     option(
         "--alpha0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -172,48 +172,6 @@ def document_sets(n_documents: int, config: TopicsConfig) -> DocumentSets:
         tuning = sample_documents(n_documents, wanted, config.seed + 1, held_out)
     left_out = np.union1d(held_out, tuning)
     return DocumentSets(held_out, tuning, sample_documents(n_documents, ALPHA_SAMPLE, config.seed, left_out))
-
-
-def candidate_sizes(n_documents: int) -> list[int]:
-    """The grid of `-k auto`: 5 to min(200, D / 10), each about 1.6 times the one before."""
-    largest, sizes = max(2, min(200, n_documents // 10)), []
-    size = 5.0
-    while round(size) <= largest:
-        sizes.append(round(size))
-        size *= 1.6
-    return sizes or [largest]
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One row of the table of `-k auto`. perplexity : None when nothing was held out."""
-
-    n_topics: int
-    perplexity: float | None
-    npmi: float
-    diversity: float
-
-
-def choose_n_topics(fitter: TopicFitter, sizes: Sequence[int]) -> tuple[TopicFit, list[Candidate]]:
-    """Fit each size in turn and keep the one of highest NPMI; stop once it has fallen clearly for two sizes running.
-
-    Perplexity cannot choose: on real text it falls with the number of topics without end.
-    """
-    best, table, falling = None, [], 0
-    for size in sizes:
-        fit = fitter.fit(size)
-        scores = fit.scores
-        table.append(Candidate(size, scores.get("perplexity"), scores["npmi"], scores["diversity"]))
-        log.detail(f"{size} topics: NPMI {scores['npmi']:.3f}, diversity {scores['diversity']:.2f}")
-        if best is None or scores["npmi"] > best.scores["npmi"]:
-            best, falling = fit, 0
-        else:
-            falling += 1
-        if falling == 2:
-            break
-    if best is None:
-        raise ValueError("no sizes to choose from")
-    return best, table
 
 
 class _Watch:

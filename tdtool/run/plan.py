@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tdtool.config import IngestConfig, TopicsConfig
+from tdtool.run.choose import candidate_sizes
 from tdtool.run.corpora import corpus_of, is_store
-from tdtool.run.fit import candidate_sizes
 from tdtool.run.machine import available_cores, default_memory
 
 # Measured on two cores of 2024, rounded up: a plan that is too long annoys less than one that is too short.

@@ -19,8 +19,9 @@ from tdtool.errors import InputError, UsageError
 from tdtool.kernels import sparse_cpu
 from tdtool.models.coherence import top_words
 from tdtool.models.inference import document_topic
+from tdtool.run.choose import Candidate, candidate_sizes, choose_n_topics
 from tdtool.run.corpora import corpus_of
-from tdtool.run.fit import Candidate, TopicFit, TopicFitter, candidate_sizes, choose_n_topics, document_sets
+from tdtool.run.fit import TopicFit, TopicFitter, document_sets
 from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema

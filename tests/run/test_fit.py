@@ -17,7 +17,8 @@ from tdtool.data.corpus import Corpus
 from tdtool.data.planted import planted_lda
 from tdtool.engine import LocalEngine
 from tdtool.models.scores import completion_perplexity
-from tdtool.run.fit import TopicFit, TopicFitter, candidate_sizes, choose_n_topics, document_sets
+from tdtool.run.choose import candidate_sizes, choose_n_topics
+from tdtool.run.fit import TopicFit, TopicFitter, document_sets
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +170,16 @@ def test_candidate_sizes_grow_by_about_1_6_to_a_tenth_of_the_documents(n_documen
 
 
 class Scripted:
-    """A fitter whose fits have the NPMI that a script says."""
+    """A fitter whose fits have the NPMI that a script says, in topics that are `spread` away from it on both sides."""
 
-    def __init__(self, corpus_fit: TopicFit, npmi: dict[int, float], perplexity: bool = True) -> None:
+    def __init__(
+        self, corpus_fit: TopicFit, npmi: dict[int, float], perplexity: bool = True, spread: float = 0.0
+    ) -> None:
         self.fits = {
             k: dataclasses.replace(
                 corpus_fit,
                 scores={"npmi": v, "diversity": 0.5} | ({"perplexity": 1000.0 - k} if perplexity else {}),
+                topic_scores={"npmi": v + spread * np.array([-1.0, -1.0, 1.0, 1.0])},
             )
             for k, v in npmi.items()
         }
@@ -205,6 +209,16 @@ def test_the_highest_npmi_wins(corpus: Corpus, npmi: list[float], best: int, ask
     assert [(row.n_topics, row.npmi, row.perplexity) for row in table] == [
         (k, npmi[sizes.index(k)], 1000.0 - k) for k in asked
     ]
+
+
+@pytest.mark.parametrize(("spread", "taken"), [(0.0, 13), (0.05, 13), (0.07, 8), (0.2, 8), (0.5, 5)])
+def test_the_fewest_topics_within_a_standard_error_win(corpus: Corpus, spread: float, taken: int) -> None:
+    """The best NPMI is .30 at 13 topics; four topics `spread` away from their mean: a standard error of half of it."""
+    npmi = {5: 0.1, 8: 0.27, 13: 0.3, 20: 0.29, 33: 0.28, 52: 0.9}
+    scripted: Any = Scripted(fit(corpus, polish=0), npmi, spread=spread)
+    chosen, table = choose_n_topics(scripted, list(npmi))
+    assert chosen is scripted.fits[taken]
+    assert [row.n_topics for row in table] == [5, 8, 13, 20, 33]
 
 
 def test_choosing_needs_sizes(corpus: Corpus) -> None:
