@@ -55,7 +55,10 @@ class SpectralLDA(Estimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike | sp.csr_array, y: object = None) -> Self:
-        """Fit to X : (n_samples, n_features) non-negative counts (or any non-negative reals), sparse or dense."""
+        """Fit to X : (n_samples, n_features) non-negative counts (or any non-negative reals), sparse or dense.
+
+        Rows that sum to less than 3 carry no third moment: scale frequencies back to counts, or the start is noise.
+        """
         counts = check_counts(self, X, reset=True)
         if self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components}; it must be at least 1")
