@@ -17,6 +17,9 @@ _BACKGROUND, _UNIFORM = 0.001, 0.01
 #: Before a polish the background is much more: documents that start undecided settle on better topics. Undecided
 #: between many topics is too undecided, so it falls with their number: at most the first, one half at the second.
 _MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS = 0.9, 300
+#: Before a polish documents also mix more topics than the moments assume, alpha times the first, at most the second
+#: over the number of topics: the polish learns alpha, and topics that were shared end up more coherent and diverse.
+_MORE_MIXED, _MORE_MIXED_TOPICS = 8.0, 800.0
 _SMALLEST_ALPHA = 1e-3
 
 
@@ -68,7 +71,8 @@ def recover_topics(
     background = (1 - _UNIFORM) * first.moment1 + _UNIFORM / first.moment1.size
     topics = (1 - share) * project_to_simplex(columns) + share * background[:, None]
     alpha = 4 * alpha0 * (alpha0 + 1) / ((alpha0 + 2) ** 2 * np.maximum(fit.weights, 1e-6) ** 2)
-    alpha = np.maximum(alpha * (alpha0 / alpha.sum()), _SMALLEST_ALPHA)
+    more = min(_MORE_MIXED, max(1.0, _MORE_MIXED_TOPICS / alpha.size)) if polish_follows else 1.0
+    alpha = np.maximum(alpha * (alpha0 * more / alpha.sum()), _SMALLEST_ALPHA)
     word_topic = (topics / topics.sum(axis=0)).astype(np.float32)
     return TopicModel(word_topic, alpha, fit.weights, np.zeros(alpha.size))
 
