@@ -19,7 +19,7 @@ _BACKGROUND, _UNIFORM = 0.001, 0.01
 _MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS = 0.9, 300
 #: Before a polish documents also mix more topics than the moments assume, alpha times the first, at most the second
 #: over the number of topics: the polish learns alpha, and topics that were shared end up more coherent and diverse.
-_MORE_MIXED, _MORE_MIXED_TOPICS = 8.0, 800.0
+_MORE_MIXED, _MORE_MIXED_TOPICS = 8.0, 400.0
 _SMALLEST_ALPHA = 1e-3
 
 
