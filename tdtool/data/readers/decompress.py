@@ -93,7 +93,6 @@ class _Members:
         self._raw: Reader = raw
         self._make, self._compression = make, compression
         self._current: _Decompressor | None = make()
-        self._started = True
 
     def read(self, n: int, /) -> bytes:
         while self._current is not None:

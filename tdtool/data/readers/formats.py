@@ -24,8 +24,6 @@ FORMATS = {
     "lda-c": "Blei's lda-c counts",
     "npz": "a scipy.sparse matrix (.npz), documents in rows",
 }
-#: The formats that hold counts, not text.
-COUNT_FORMATS = ("uci", "matrix-market", "svmlight", "lda-c", "npz")
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
