@@ -56,10 +56,53 @@ class TopicsConfig:
 
     n_topics: int | None = None  # None: choose
     alpha0: float = 1.0  # sum of the Dirichlet parameters that the moments assume
-    m3: Literal["auto", "implicit", "dense"] = "auto"
+    m3: Literal["auto", "implicit", "dense", "sketch"] = "auto"
     polish: int | Literal["auto"] = 8
     held_out: float = 0.1  # share of the documents kept out of the fit, at most `max_held_out`
     max_held_out: int = 5000
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorConfig:
+    """Where a tensor comes from. format "auto" looks at the content; the rest only where the format has a choice."""
+
+    format: str = "auto"
+    key: str | None = None  # .npz, .h5, .mat: the array inside ("group/name"); None: the only one, else the largest
+    mask: str | None = None  # .npz, .h5, .mat: a bool array of the same shape, true where a value is missing
+    columns: str | None = None  # CSV: the columns of the indices, by name or 1-based number, comma between
+    value: str | None = None  # CSV: the column of the values
+    max_ratio: int = 1000  # a compressed stream may grow this many times ...
+    max_bytes: int = 1 << 40  # ... and never beyond this
+
+
+@dataclasses.dataclass(frozen=True)
+class DecomposeConfig:
+    """How a tensor is decomposed."""
+
+    method: Literal["tucker", "hosvd", "cp", "cp-nonneg", "power", "sketch"] = "cp"
+    rank: int | None = None  # CP rank; None: choose
+    ranks: tuple[int, ...] | None = None  # Tucker ranks, one a mode; None: choose
+    max_error: float = 0.05  # relative error that chosen Tucker ranks may leave
+    max_rank: int = 10  # CP ranks up to this are tried where the rank is chosen
+    max_iters: int = 200
+    tol: float = 1e-6  # a sweep that changes the relative error by less ends the iteration
+    restarts: int = 3
+    hash_length: int = 1 << 12  # sketches
+    sketches: int = 10  # sketches: independent repeats, of which the median is taken
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorsConfig:
+    """How factors of a table are found."""
+
+    n_factors: int | None = None  # None: parallel analysis
+    rotation: Literal["promax", "varimax", "oblimin", "none"] = "promax"
+    columns: str | None = None  # comma between; names, globs (t*), ranges (first:last); None: all that measure something
+    stack: str | None = None  # a column whose values are the slices of a stack of tables, or ends of column names
+    id_column: str | None = None
+    missing: Literal["pairwise", "drop"] = "pairwise"
     seed: int = 0
 
 

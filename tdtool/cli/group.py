@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
         "topics": "Find the topics of a corpus.",
         "infer": "Find the topics of new documents with a model.",
         "evaluate": "Score a model on other documents.",
+        "decompose": "Find the components of a tensor.",
+        "factors": "Find the factors behind the columns of a table.",
         "ingest": "Read documents into a corpus file, once for many runs.",
         "show": "Say what is in a file and how it was made.",
         "verify": "Check that a file is as it was written.",
