@@ -57,6 +57,8 @@ class TopicsConfig:
     n_topics: int | None = None  # None: choose
     alpha0: float = 1.0  # sum of the Dirichlet parameters that the moments assume
     m3: Literal["auto", "implicit", "dense", "sketch"] = "auto"
+    hash_length: int | None = None  # m3 "sketch"; None: from the number of topics
+    sketches: int | None = None  # m3 "sketch": repeats, of which the median is taken; None: 1
     polish: int | Literal["auto"] = 8
     held_out: float = 0.1  # share of the documents kept out of the fit, at most `max_held_out`
     max_held_out: int = 5000
@@ -99,7 +101,9 @@ class FactorsConfig:
 
     n_factors: int | None = None  # None: parallel analysis
     rotation: Literal["promax", "varimax", "oblimin", "none"] = "promax"
-    columns: str | None = None  # comma between; names, globs (t*), ranges (first:last); None: all that measure something
+    columns: str | None = (
+        None  # comma between; names, globs (t*), ranges (first:last); None: all that measure something
+    )
     stack: str | None = None  # a column whose values are the slices of a stack of tables, or ends of column names
     id_column: str | None = None
     missing: Literal["pairwise", "drop"] = "pairwise"

@@ -23,13 +23,14 @@ import pytest
 from tdtool import errors
 from tdtool.cli.group import cli
 from tdtool.cli.options import Option
+from tdtool.data.readers import tensor_formats
 from tdtool.data.readers.formats import FORMATS
 from tdtool.store import schema
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 #: Sections of options, in the order of the README.
-SECTIONS = ("Model", "Output", "Source", "Words", "Vocabulary", "Common")
+SECTIONS = ("Model", "Method", "Output", "Source", "Tensor", "Table", "Words", "Vocabulary", "Common")
 
 
 # ---- what is made from the code
@@ -148,7 +149,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def table(heading: str) -> list[list[str]]:
     """The cells of the first table under a heading."""
-    section = re.split(r"^## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    section = re.split(r"^#(?=#)", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
     lines = next(part for part in section if part.startswith(heading)).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
     rows = lines[start + 1 : next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))]
@@ -228,18 +229,19 @@ def test_settings_file_is_read(sample_data: Path, tmp_path: Path) -> None:
 
 
 def test_formats_are_those_read() -> None:
-    named = [name for row in table("What it reads") for name in re.findall(r"`([^`]+)`", row[0])]
-    assert sorted(named) == sorted(FORMATS)
+    for heading, formats in (("# What it reads", FORMATS), ("## Tensors and tables", tensor_formats.FORMATS)):
+        named = [name for row in table(heading) for name in re.findall(r"`([^`]+)`", row[0])]
+        assert sorted(named) == sorted(formats)
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
     classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if hasattr(kind, "exit_code")]
-    rows = {row[1].strip("`"): int(row[0]) for row in table("Exit codes")}
+    rows = {row[1].strip("`"): int(row[0]) for row in table("# Exit codes")}
     ours = {kind.__name__: kind.exit_code for kind in classes}
     assert rows == {**ours, "": 0, "KeyboardInterrupt": 130}
 
 
-@pytest.mark.parametrize("name", ["topics", "ingest"])
+@pytest.mark.parametrize("name", ["topics", "ingest", "contract", "tucker", "cp", "sketch"])
 def test_benchmarks_have_their_place(name: str) -> None:
     part(name, "bench")
 

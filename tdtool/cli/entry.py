@@ -19,7 +19,7 @@ from tdtool.errors import ResourceError, TdtoolError, TerminatedError
 _INTERRUPTED, _TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOMENT = 0.05
-_SMALLER = "fewer topics, a smaller --max-vocabulary or a lower --memory take less"
+_SMALLER = "fewer topics or components, a smaller --max-vocabulary or a lower --memory take less"
 _ELSEWHERE = "free some space, or choose another place by -o and TMPDIR"
 
 

@@ -22,7 +22,7 @@ from tdtool.config import SourceConfig
 @click.argument("model", type=options.FILE)
 @click.argument("corpus")
 @options.output("CORPUS.documents.h5")
-@options.exports
+@options.exports(options.TOPIC_EXPORTS)
 @options.as_json
 @options.force
 @options.source_options

@@ -124,16 +124,6 @@ def combined(*decorators: Callable[[Function], Function]) -> Callable[[Function]
 
 force = option("--force", section="Output", is_flag=True, help="Replace files that exist.")
 as_json = option("--json", "as_json", section="Output", is_flag=True, help="Print one JSON object instead of tables.")
-exports = option(
-    "--export",
-    "exports",
-    section="Output",
-    multiple=True,
-    type=FILE,
-    metavar="FILE",
-    help="Also write the result as .csv, .tsv, .json, .parquet or .npz (by suffix; may be repeated). "
-    "NAME.documents.csv holds the documents' topics, any other name the topics' words.",
-)
 workers = option(
     "--workers",
     section="Common",
@@ -161,8 +151,27 @@ def output(default: str) -> Callable[[Function], Function]:
     )
 
 
+def exports(names: str) -> Callable[[Function], Function]:
+    """--export FILE. names : which name of a file asks for what."""
+    return option(
+        "--export",
+        "exports",
+        section="Output",
+        multiple=True,
+        type=FILE,
+        metavar="FILE",
+        help=f"Also write the result as .csv, .tsv, .json, .parquet or .npz (by suffix; may be repeated). {names}",
+    )
+
+
+#: What the names of exports ask for, by kind of result.
+TOPIC_EXPORTS = "NAME.documents.csv holds the documents' topics, any other name the topics' words."
+TENSOR_EXPORTS = "NAME.core.csv holds the core of Tucker, any other name the factors."
+FACTOR_EXPORTS = "NAME.scores.csv holds the rows' scores, any other name the loadings."
+
+
 def top(default: int = 10) -> Callable[[Function], Function]:
-    """How many words of a topic are shown."""
+    """How many words of a topic, or places of a component, are shown."""
     return option(
         "--top",
         "n_words",
@@ -170,7 +179,7 @@ def top(default: int = 10) -> Callable[[Function], Function]:
         type=click.IntRange(1, 1000),
         metavar="N",
         default=default,
-        help="Words shown a topic.",
+        help="Words shown of a topic, places of a component.",
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=(
         ("tdtool show news.topics.h5", "topics, scores, how it was made, arrays"),
         ("tdtool show news.topics.h5 --topics 5 --top 20", "the five largest topics, twenty words each"),
+        ("tdtool show ratings.cp.h5 --top 8 --export factors.csv", "the components of a tensor"),
         ("tdtool show news.topics.h5 --export news.csv --export news.documents.parquet", "in other formats"),
     ),
 )
@@ -30,17 +31,18 @@ if TYPE_CHECKING:
     section="Output",
     type=click.IntRange(0),
     metavar="N",
-    help="Show the N largest topics. [default: all]",
+    help="Show the N largest topics or components. [default: all]",
 )
 @options.top()
-@options.exports
+@options.exports(f"{options.TOPIC_EXPORTS} {options.TENSOR_EXPORTS} {options.FACTOR_EXPORTS}")
 @options.as_json
 @options.force
 @options.common
 def show(file: Path, n_topics: int | None, n_words: int, exports: tuple[Path, ...], as_json: bool, force: bool) -> None:
     """Say what is in a file and how it was made.
 
-    FILE is any that tdtool wrote: a model, the topics of documents, a corpus.
+    FILE is any that tdtool wrote: a topic model, the topics of documents, a corpus, the components of a tensor, the
+    factors of a table.
     """
     from tdtool.run.show import describe, export
 
@@ -64,16 +66,56 @@ def _print(description: Description) -> None:
         say("\n" + tables.scores_text(description.scores) + "\n")
     if description.words:
         say(f"Words in most documents: {' '.join(description.words)}\n")
-    if description.selection:
+    if description.schema == "tdtool.topics" and description.selection:
         tables.print_selection(description.selection, description.sizes.get("topic"))
         say("")
+    _print_components(description)
+    _print_loadings(description)
     say(tables.facts_text(description.facts))
-    if description.ledger is not None:
-        say(str(description.ledger))
+    if description.ledger is not None and (description.ledger.rows_in or description.words):
+        is_text = description.schema in ("tdtool.corpus", "tdtool.topics", "tdtool.documents")
+        say(str(description.ledger) if is_text else str(description.ledger).replace("documents", "rows", 1))
     say("")
     columns = [tables.Column(name) for name in ("array", "shape", "dtype")]
     rows_of_text = [(a["path"], _shape(a["shape"], a["dims"]), a["dtype"], a["about"]) for a in description.arrays]
     tables.print_table([*columns, tables.Column("meaning", wrap=True)], rows_of_text)
+
+
+def _print_components(description: Description) -> None:
+    """The components of a tensor."""
+    from tdtool.report import components as report
+
+    if description.components:
+        if description.selection:
+            report.print_ranks(description.selection, description.sizes["component"])
+            say(f"\n{report.sentence(str(description.attributes.get('reason', '')))}\n")
+        report.print_components(description.components)
+    if description.modes:
+        report.print_modes(description.modes)
+        say(f"\n{report.core_text(description.modes)}\n")
+        report.print_core(description.core, [mode["mode"] for mode in description.modes])
+    if description.components or description.modes:
+        attributes = description.attributes
+        lines = [f"Components: {attributes['uniqueness']}"] if "uniqueness" in attributes else []
+        lines += [f"Warning: {text}" for text in attributes.get("warnings", [])]
+        say("".join(f"\n{line}" for line in lines) + "\n")
+
+
+def _print_loadings(description: Description) -> None:
+    """The loadings of a table on its factors."""
+    if not description.loadings:
+        return
+    from tdtool.decompose.factor_groups import in_reading_order
+    from tdtool.report import loadings as report
+
+    found = description.loadings
+    report.print_loadings(
+        found["columns"], found["pattern"].tolist(), found["communality"].tolist(), in_reading_order(found["pattern"])
+    )
+    headings = report.factor_names(len(found["variance"]))
+    say("\nCorrelations of the factors\n")
+    report.print_matrix("", headings, found["correlation"].tolist(), headings)
+    say("")
 
 
 def _shape(shape: tuple[int, ...], dims: tuple[str, ...]) -> str:

@@ -48,9 +48,25 @@ _model_options = options.combined(
     option(
         "--m3",
         section="Model",
-        type=click.Choice(["auto", "implicit", "dense"]),
+        type=click.Choice(["auto", "implicit", "dense", "sketch"]),
         default=_DEFAULT.m3,
-        help="How the third moment is used; auto takes the cheapest.",
+        help="How the third moment is used; auto takes the cheapest exact way.",
+    ),
+    option(
+        "--hash-length",
+        section="Model",
+        type=click.IntRange(1, 1 << 26),
+        metavar="N",
+        default=_DEFAULT.hash_length,
+        help="--m3 sketch: length of a sketch (default: by the number of topics).",
+    ),
+    option(
+        "--sketches",
+        section="Model",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        default=_DEFAULT.sketches,
+        help="--m3 sketch: independent sketches, of which the median is taken (default: 1).",
     ),
     option(
         "--held-out",
@@ -74,7 +90,7 @@ _model_options = options.combined(
 @click.argument("source")
 @_model_options
 @options.output("SOURCE.topics.h5")
-@options.exports
+@options.exports(options.TOPIC_EXPORTS)
 @options.top()
 @option("--dry-run", section="Output", is_flag=True, help="Read the source, say what a run would take, and stop.")
 @options.as_json
@@ -89,7 +105,9 @@ def topics(
     n_topics: int | Literal["auto"],
     alpha0: float,
     polish: int | Literal["auto"],
-    m3: Literal["auto", "implicit", "dense"],
+    m3: Literal["auto", "implicit", "dense", "sketch"],
+    hash_length: int | None,
+    sketches: int | None,
     held_out: float,
     output: Path | None,
     exports: tuple[Path, ...],
@@ -112,7 +130,14 @@ def topics(
     from tdtool.run.outputs import default_output
 
     config = TopicsConfig(
-        None if n_topics == "auto" else n_topics, alpha0=alpha0, m3=m3, polish=polish, held_out=held_out, seed=seed
+        None if n_topics == "auto" else n_topics,
+        alpha0=alpha0,
+        m3=m3,
+        hash_length=hash_length,
+        sketches=sketches,
+        polish=polish,
+        held_out=held_out,
+        seed=seed,
     )
     output = output or default_output(source, "topics")
     check_outputs(output, exports, force)

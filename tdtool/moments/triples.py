@@ -64,9 +64,9 @@ class ThirdMoment:
 
 
 def whitened_rows_step(
-    rows: Rows, state: State, held_out: NDArray[np.int64], whitening: NDArray[np.float32]
+    rows: Rows, state: State, held_out: NDArray[np.int64], whitening: NDArray[np.float32], keep: bool
 ) -> tuple[Partials, State]:
-    """Keeps y_d = W' c_d as "whitened" (D_p, k) and L s_d as "triple_scale" (D_p,), both float32.
+    """With `keep`, keeps y_d = W' c_d as "whitened" (D_p, k) and L s_d as "triple_scale" (D_p,), both float32.
 
     Partials: L z (V, k) float32 and L n (V,) float64.
     """
@@ -77,7 +77,7 @@ def whitened_rows_step(
     z, n = np.zeros_like(whitening), np.zeros(whitening.shape[0])
     sparse_cpu.csr_transpose_dot(rows.indptr, rows.indices, rows.counts, scale, whitened, z)
     sparse_cpu.weighted_column_sums(rows.indptr, rows.indices, rows.counts, scale, n)
-    return (z, n), {"whitened": whitened, "triple_scale": scale.astype(np.float32)}
+    return (z, n), {"whitened": whitened, "triple_scale": scale.astype(np.float32)} if keep else {}
 
 
 def third_moment(
@@ -88,9 +88,13 @@ def third_moment(
     *,
     alpha0: float,
     n_partitions: int,
+    keep_rows: bool = True,
 ) -> ThirdMoment:
-    """Whiten the documents (the engine keeps the rows) and collect the diagonal terms: one pass over the corpus."""
-    z, n = map_reduce(whitened_rows_step, held_out, whitening.whitening, about="third moment")
+    """Whiten the documents and collect the diagonal terms: one pass over the corpus.
+
+    keep_rows : the engine keeps the whitened rows (D, k), which every form but the sketch needs.
+    """
+    z, n = map_reduce(whitened_rows_step, held_out, whitening.whitening, keep_rows, about="third moment")
     z /= np.float32(first.length)
     return ThirdMoment(
         whitening=whitening.whitening,
@@ -105,11 +109,20 @@ def third_moment(
 
 
 def choose_form(moment: ThirdMoment) -> Literal["implicit", "dense"]:
-    """The cheaper way to use the moment, by floating-point operations over a whole power iteration (sizes only)."""
+    """The cheaper exact way to use the moment, by operations over a whole power iteration (sizes only).
+
+    Never the sketch: it is the cheapest only where it is the worst (see sketched_triples.py).
+    """
+    implicit, dense = exact_operations(moment)
+    return "dense" if dense < implicit else "implicit"
+
+
+def exact_operations(moment: ThirdMoment) -> tuple[float, float]:
+    """Floating-point operations of a whole power iteration with the implicit form, and with the dense one."""
     k, documents, words = moment.n_topics, moment.n_documents, moment.n.size
     implicit = _EXPECTED_SWEEPS * (4 * documents + 8 * words) * k**2
     dense = (2 * documents + 4 * words) * k**3 + _EXPECTED_SWEEPS * 2 * k**4
-    return "dense" if dense < implicit else "implicit"
+    return float(implicit), float(dense)
 
 
 def implicit_apply(map_reduce: MapReduce, moment: ThirdMoment) -> Apply:

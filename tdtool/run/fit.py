@@ -8,23 +8,34 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.config import TopicsConfig
-from tdtool.decompose.power import orthogonal_power, random_orthogonal
+from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
+from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
 from tdtool.engine import LocalEngine
+from tdtool.kernels.symmetric_sketch import symmetric_hashes
 from tdtool.models.held_out import held_out_documents, sample_documents
 from tdtool.models.polish import ALPHA_SAMPLE, DocumentSets, polish
 from tdtool.models.scores import completion_perplexity, score_model, topic_warnings
 from tdtool.models.topic_model import TopicModel, no_topics, pad_topics, recover_topics
 from tdtool.moments.pairs import FirstMoment, first_moment, second_moment_apply
-from tdtool.moments.triples import ThirdMoment, choose_form, dense_apply, implicit_apply, third_moment
+from tdtool.moments.sketched_triples import sketch_operations, sketch_size, third_moment_sketch, word_start
+from tdtool.moments.triples import (
+    ThirdMoment,
+    choose_form,
+    dense_apply,
+    exact_operations,
+    implicit_apply,
+    third_moment,
+)
 from tdtool.moments.whitening import Whitening, range_finder
 
 #: Sweeps of the power iteration at most, and the mean turn of the directions that ends it: the polish forgives the last
 #: digits, a pure spectral model does not.
-_MAX_SWEEPS, _TURNED, _TURNED_BEFORE_POLISH = 100, 1e-6, 1e-3
+_MAX_SWEEPS, _TURNED, _TURNED_BEFORE_POLISH, _TURNED_ON_SKETCH = 100, 1e-6, 1e-3, 1e-5
 #: `polish="auto"`: share of the training documents it watches, how many passes at most, the gain that it asks for,
 #: and for how many passes it waits for one.
 _TUNING_SHARE, _MAX_TUNING, _MAX_PASSES, _LEAST_GAIN, _PATIENCE = 0.02, 1000, 40, 1e-3, 3
@@ -78,6 +89,7 @@ class TopicFitter:
         self.engine, self.config = engine, config
         self.seconds: dict[str, float] = {}
         self._moments: Moments | None = None
+        self._advised = False
 
     def prepare(self, n_topics: int) -> int:
         """Collect the moments for at most n_topics; returns how many topics they can tell apart."""
@@ -95,6 +107,7 @@ class TopicFitter:
                 left_out,
                 alpha0=config.alpha0,
                 n_partitions=corpus.n_partitions,
+                keep_rows=config.m3 != "sketch",
             )
         self._moments = Moments(first, whitening, third, documents)
         return third.n_topics
@@ -124,10 +137,12 @@ class TopicFitter:
         form = choose_form(third) if self.config.m3 == "auto" else self.config.m3
         log.detail(f"third moment: {form}, {n_topics} topics")
         with self._stage("decomposition"):
-            apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
-            start = random_orthogonal(found, self._rng(1))
             tol = _TURNED if self.config.polish == 0 else _TURNED_BEFORE_POLISH
-            fit = orthogonal_power(apply, start, max_iters=_MAX_SWEEPS, tol=tol)
+            if form == "sketch":
+                fit = self._sketched_power(moments, third, whitening)
+            else:
+                apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
+                fit = orthogonal_power(apply, random_orthogonal(found, self._rng(1)), max_iters=_MAX_SWEEPS, tol=tol)
         if found:
             model = recover_topics(
                 whitening, fit, moments.first, alpha0=self.config.alpha0, polish_follows=self.config.polish != 0
@@ -136,6 +151,23 @@ class TopicFitter:
             model = no_topics(third.n.size)
         model = pad_topics(model, n_topics, moments.first.moment1, self._rng(2))
         return model, len(fit.changes), fit.stopped, form
+
+    def _sketched_power(self, moments: Moments, third: ThirdMoment, whitening: Whitening) -> PowerFit:
+        """The power iteration on a sketch of the third moment."""
+        length, repeats = sketch_size(third.n_topics, self.config.hash_length, self.config.sketches)
+        log.detail(f"third moment: {repeats} sketches of length {length:,} for {third.n_topics} topics")
+        self._advise(sketch_operations(third, length, repeats) / max(min(exact_operations(third)), 1.0))
+        family = symmetric_hashes(third.n_topics, length, repeats, rng=self._rng(3))
+        sketch = third_moment_sketch(self.engine.map_reduce, third, moments.documents.left_out, family)
+        start = word_start(whitening.unwhitening, moments.first.moment1)
+        with scipy.fft.set_workers(self.engine.workers):
+            return sketched_orthogonal_power(sketch, start, max_iters=_MAX_SWEEPS, tol=_TURNED_ON_SKETCH)
+
+    def _advise(self, ratio: float) -> None:
+        """Say once that an exact form is cheaper."""
+        if ratio >= 1.1 and not self._advised:
+            log.note(f"the exact third moment would be about {ratio:.1f} times cheaper than sketches: leave out --m3")
+            self._advised = True
 
     def _polish(self, moments: Moments, model: TopicModel) -> tuple[TopicModel, int, list[float]]:
         self.engine.drop("expected")

@@ -79,5 +79,6 @@ def _write(
             lengths.write(int(corpus.starts[index]), length)
             words += int(length.sum())
         writer.attribute("model", {"path": str(model.path), "content_digest": model.digest})
-        record_provenance(writer, config=as_json(config), seed=0, corpus=corpus, source=source, seconds={})
+        read = corpus.attributes.get("source", {"path": source})
+        record_provenance(writer, config=as_json(config), seed=0, ledger=corpus.ledger, source=read, seconds={})
     return words

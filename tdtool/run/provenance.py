@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tdtool import __version__
-from tdtool.data.corpus import Corpus
+from tdtool.data.ledger import Ledger
 from tdtool.store import hdf5
 
 _PACKAGES = ("numpy", "scipy", "numba", "h5py", "pyarrow")
@@ -21,17 +21,17 @@ def record_provenance(
     *,
     config: dict[str, Any],
     seed: int,
-    corpus: Corpus,
-    source: str,
+    ledger: Ledger,
+    source: dict[str, Any],
     seconds: dict[str, float],
 ) -> None:
-    """Write the root attributes that every result carries."""
+    """Write the root attributes that every result carries. source : what was read: path, bytes, digest ..."""
     writer.attribute("tdtool_version", __version__)
     writer.attribute("argv", [Path(sys.argv[0]).name, *sys.argv[1:]])
     writer.attribute("config", config)
     writer.attribute("seed", seed)
-    writer.attribute("ledger", corpus.ledger.as_dict())
-    writer.attribute("source", corpus.attributes.get("source", {"path": source}))
+    writer.attribute("ledger", ledger.as_dict())
+    writer.attribute("source", source)
     versions = {name: metadata.version(name) for name in _PACKAGES}
     writer.attribute("packages", {"python": platform.python_version(), **versions})
     writer.attribute("written", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))

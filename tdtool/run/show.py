@@ -13,10 +13,14 @@ import numpy as np
 from tdtool.data.ledger import Ledger
 from tdtool.errors import InputError
 from tdtool.kernels.ranking import largest
+from tdtool.run.show_components import describe_components, describe_loadings, describe_selection
 from tdtool.store import hdf5
 from tdtool.store.exports import check_export, export_all
+from tdtool.store.schema import base_axis
 
 _WORDS_OF_A_CORPUS = 20
+_COUNTED = ("document", "topic", "term", "component", "observation", "variable", "factor")
+_TOLD = {"tensor": "tensor", "method": "method", "rotation": "rotation", "relative_error": "relative error"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Description:
     """A file as a person wants to see it.
 
     facts : how it was made, by name; sizes : length of each axis; arrays : path, dims, shape, dtype, about and unit;
-    topics : topic, size, npmi, alpha, words [(term, probability)] of each shown; words : the most frequent of a corpus.
+    topics : topic, size, npmi, alpha, words [(term, probability)] of each shown; words : the most frequent of a corpus;
+    components, modes, core : of a decomposed tensor, as `run.components` says; loadings : of a factor analysis.
     """
 
     path: Path
@@ -38,6 +43,10 @@ class Description:
     scores: dict[str, Any]
     selection: list[dict[str, Any]]
     words: list[str]
+    components: list[dict[str, Any]]
+    modes: list[dict[str, Any]]
+    core: list[dict[str, Any]]
+    loadings: dict[str, Any]
     ledger: Ledger | None
     attributes: dict[str, Any]
 
@@ -48,7 +57,7 @@ class Description:
 
 
 def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> Description:
-    """Look into a file. n_topics : show the largest of them, None for all; n_words : words of each."""
+    """Look into a file. n_topics : show the largest (topics or components), None for all; n_words : words of each."""
     with hdf5.open(path) as reader:
         arrays = [_array(reader, name) for name in reader.paths()]
         is_model, is_corpus = reader.schema.name == "tdtool.topics", reader.schema.name == "tdtool.corpus"
@@ -62,10 +71,12 @@ def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> D
             arrays=arrays,
             topics=_topics(reader, n_topics, n_words) if is_model else [],
             scores=_mapping(reader, "scores"),
-            selection=_selection(reader) if is_model else [],
+            selection=_selection(reader),
             words=reader.rows("vocabulary/term", 0, min(_WORDS_OF_A_CORPUS, _sizes(arrays)["term"]))
             if is_corpus
             else [],
+            **describe_components(reader, n_topics, n_words),
+            loadings=describe_loadings(reader),
             ledger=_ledger(reader),
             attributes=reader.attributes,
         )
@@ -79,7 +90,7 @@ def export(path: Path, outputs: Sequence[Path], *, force: bool = False) -> None:
 
 
 def _array(reader: hdf5.Reader, path: str) -> dict[str, Any]:
-    spec, dtype = reader.schema.array(path), reader.dtype(path)
+    spec, dtype = reader.spec(path), reader.dtype(path)
     return {
         "path": path,
         "dims": spec.dims,
@@ -92,7 +103,8 @@ def _array(reader: hdf5.Reader, path: str) -> dict[str, Any]:
 
 def _sizes(arrays: list[dict[str, Any]]) -> dict[str, int]:
     pairs = [(dim, length) for array in arrays for dim, length in zip(array["dims"], array["shape"], strict=True)]
-    return {dim.removesuffix("+1"): length - dim.endswith("+1") for dim, length in pairs}
+    bases = [(*base_axis(dim), length) for dim, length in pairs]
+    return {base: length - longer for base, longer, length in bases}
 
 
 def _topics(reader: hdf5.Reader, n_topics: int | None, n_words: int) -> list[dict[str, Any]]:
@@ -110,6 +122,8 @@ def _topics(reader: hdf5.Reader, n_topics: int | None, n_words: int) -> list[dic
 
 
 def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
+    if reader.schema.name == "tdtool.cp":
+        return describe_selection(reader)
     names = [path.partition("/")[2] for path in reader.paths() if path.startswith("selection/")]
     columns = [reader.get(f"selection/{name}").tolist() for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -118,9 +132,8 @@ def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
 def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
     attributes = reader.attributes
     argv, config, source = attributes.get("argv"), _mapping(reader, "config"), _mapping(reader, "source")
-    facts: dict[str, Any] = {
-        f"{dim}s": length for dim, length in _sizes(arrays).items() if dim in ("document", "topic", "term")
-    }
+    facts: dict[str, Any] = {f"{dim}s": length for dim, length in _sizes(arrays).items() if dim in _COUNTED}
+    facts |= {name: attributes[key] for key, name in _TOLD.items() if key in attributes}
     facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
     if isinstance(argv, list) and argv:
         facts["command"] = shlex.join([Path(str(argv[0])).name, *map(str, argv[1:])])

@@ -204,7 +204,10 @@ def _write(
         writer.attribute("scores", fit.scores)
         writer.attribute("tokens", corpus.attributes.get("config", as_json(ingest)).get("tokens", {}))
         config = {"ingest": as_json(ingest), "topics": as_json(topics)}
-        record_provenance(writer, config=config, seed=topics.seed, corpus=corpus, source=source, seconds=fit.seconds)
+        read = corpus.attributes.get("source", {"path": source})
+        record_provenance(
+            writer, config=config, seed=topics.seed, ledger=corpus.ledger, source=read, seconds=fit.seconds
+        )
 
 
 def _write_vocabulary(writer: hdf5.Writer, engine: LocalEngine) -> None:

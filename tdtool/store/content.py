@@ -10,7 +10,9 @@ import numpy as np
 from tdtool.store.reader import Reader
 
 _SUM_TOLERANCE = 1e-3
+_LENGTH_TOLERANCE = {8: 1e-6, 4: 1e-3}  # by the bytes of a number
 _BLOCK = 1 << 22
+_MAY_LACK = ("selection/", "scores/")  # without held-out documents; of rows with missing values
 
 
 class Finding(NamedTuple):
@@ -53,8 +55,8 @@ def _climbs(values: np.ndarray, end: int) -> bool:
 
 
 def _not_finite(reader: Reader, path: str) -> Iterator[Finding]:
-    kind, unscored = reader.schema.array(path).kind, path.startswith("selection/")  # without held-out documents
-    if kind == "f" and not unscored and not all(np.isfinite(block).all() for _, block in reader.blocks(path)):
+    wanted = reader.spec(path).kind == "f" and not path.startswith(_MAY_LACK)
+    if wanted and not all(np.isfinite(block).all() for _, block in reader.blocks(path)):
         yield Finding(path, "has values that are not finite")
 
 
@@ -69,8 +71,54 @@ def _shares(path: str) -> Callable[[Reader], Iterator[Finding]]:
     return check
 
 
+def check_weights(reader: Reader) -> Iterator[Finding]:
+    """Components as they are ordered and scaled: by weight, none negative, columns of length 1 (or 0)."""
+    weights = reader.rows("components/weight", 0, reader.shape("components/weight")[0])
+    if np.any(weights < 0) or np.any(np.diff(weights) > 0):
+        yield Finding("components/weight", "is not descending and at least 0")
+    for path in _factors(reader):
+        squares = np.zeros(weights.size)
+        for _, block in reader.blocks(path):
+            squares += np.square(block, dtype=np.float64).sum(axis=0)
+        if np.any((np.abs(squares - 1) > _tolerance(reader, path)) & (squares > 0)):
+            yield Finding(path, "has columns whose length is not 1")
+
+
+def check_orthonormal(reader: Reader) -> Iterator[Finding]:
+    """Factors of a Tucker decomposition have orthonormal columns."""
+    for path in _factors(reader):
+        other = path.replace("factors/", "imaginary/")
+        gram = np.zeros((reader.shape(path)[1],) * 2, np.complex128)
+        for start, real in reader.blocks(path):
+            block = real.astype(np.complex128)
+            if other in reader:
+                block += 1j * reader.rows(other, start, start + len(real))
+            gram += block.conj().T @ block
+        if np.any(np.abs(gram - np.eye(len(gram))) > _tolerance(reader, path)):
+            yield Finding(path, "has columns that are not orthonormal")
+
+
+def check_correlation(reader: Reader) -> Iterator[Finding]:
+    """Correlations of factors: symmetric, 1 with themselves."""
+    path = "factors/correlation"
+    matrix = reader.rows(path, 0, reader.shape(path)[0])
+    if np.any(np.abs(matrix - matrix.T) > _SUM_TOLERANCE) or np.any(np.abs(matrix.diagonal() - 1) > _SUM_TOLERANCE):
+        yield Finding(path, "is no matrix of correlations")
+
+
+def _tolerance(reader: Reader, path: str) -> float:
+    return _LENGTH_TOLERANCE.get(np.dtype(reader.dtype(path)).itemsize, 1e-1)
+
+
+def _factors(reader: Reader) -> list[str]:
+    return [path for path in reader.paths() if path.startswith("factors/")]
+
+
 _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.corpus": (check_counts,),
     "tdtool.topics": (_shares("topics/topic_word"), _shares("documents/topic")),
     "tdtool.documents": (_shares("documents/topic"),),
+    "tdtool.cp": (check_weights,),
+    "tdtool.tucker": (check_orthonormal,),
+    "tdtool.factors": (check_correlation,),
 }

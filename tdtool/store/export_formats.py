@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdtool.errors import UsageError
 from tdtool.store.digest import as_bytes
+from tdtool.store.reader import Reader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,16 +46,46 @@ class Rows:
             yield start, self.rows(start, min(start + step, self.shape[0]))
 
 
+class Stored(Rows):
+    """Rows of an array in an open file; read when they are asked for."""
+
+    def __init__(self, reader: Reader, path: str) -> None:
+        self._reader, self._path = reader, path
+        self.shape, self.dtype = reader.shape(path), reader.dtype(path)
+
+    def rows(self, start: int, stop: int) -> Any:
+        """Rows start .. stop - 1."""
+        return self._reader.rows(self._path, start, stop)
+
+
+class Held(Rows):
+    """Rows of an array, or texts, in memory."""
+
+    def __init__(self, values: NDArray | Sequence[str]) -> None:
+        self._values = values
+        array = isinstance(values, np.ndarray)
+        self.shape, self.dtype = (values.shape, values.dtype) if array else ((len(values),), str)  # type: ignore[union-attr]
+
+    def rows(self, start: int, stop: int) -> Any:
+        """Rows start .. stop - 1."""
+        return self._values[start:stop]
+
+
 def write_table(path: Path, suffix: str, columns: Mapping[str, str], blocks: Iterable[Sequence[Any]]) -> None:
-    """.csv, .tsv or .parquet. columns : name -> int32, float32 or string; blocks : values, one sequence a column."""
+    """.csv, .tsv or .parquet. columns : name -> type; blocks : values, one sequence a column.
+
+    Types: int32, int64, float32, float64 (NaN becomes an empty cell) or string.
+    """
     import pyarrow as pa
 
-    types = {"int32": pa.int32(), "float32": pa.float32(), "string": pa.string()}
+    types = {name: getattr(pa, name)() for name in ("int32", "int64", "float32", "float64", "string")}
     schema = pa.schema([pa.field(name, types[kind]) for name, kind in columns.items()])
     with contextlib.closing(_arrow_writer(path, suffix, schema)) as writer:
         for block in blocks:
             arrays = [
-                pa.array(_texts(values, safe=suffix != ".parquet") if field.type == pa.string() else values, field.type)
+                pa.array(_texts(values, safe=suffix != ".parquet"), field.type)
+                if field.type == pa.string()
+                else pa.array(values, field.type, from_pandas=True)
                 for values, field in zip(block, schema, strict=True)
             ]
             writer.write_batch(pa.record_batch(arrays, schema=schema))

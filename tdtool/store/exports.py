@@ -1,7 +1,8 @@
 """Results in the formats of other programs, whole or not at all, the same bytes every time.
 
-NAME.documents.SUFFIX holds the documents' topics (id, topic_0, topic_1, ...), any other name the topics' words
-(topic, rank, term, probability). Topics count from 0, as in the result file.
+Of topics, NAME.documents.SUFFIX holds the documents' topics (id, topic_0, topic_1, ...), any other name the topics'
+words (topic, rank, term, probability). Topics count from 0, as in the result file. For tensors and tables see
+`export_tables`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tdtool.errors import UsageError
 from tdtool.kernels.ranking import largest
 from tdtool.store import hdf5
 from tdtool.store.atomic import check_output, replacing
-from tdtool.store.export_formats import Rows, write_json_records, write_npz, write_table
+from tdtool.store.export_formats import Held, Rows, Stored, write_json_records, write_npz, write_table
+from tdtool.store.export_tables import EXPORTS
 
 SUFFIXES = (".csv", ".tsv", ".json", ".parquet", ".npz")
 _TOP_TERMS = 20
@@ -32,7 +34,7 @@ def check_export(path: Path, force: bool) -> None:
 
 
 def export_all(result: Path, outputs: Sequence[Path | str], *, force: bool = False) -> None:
-    """Write a result file of `tdtool topics` or `tdtool infer` in other formats, one for each output, by its suffix."""
+    """Write a result file in other formats, one for each output, by its suffix."""
     if not outputs:
         return
     with hdf5.open(result) as reader:
@@ -42,7 +44,12 @@ def export_all(result: Path, outputs: Sequence[Path | str], *, force: bool = Fal
 
 def export_reader(path: Path, reader: hdf5.Reader, *, force: bool = False) -> None:
     """Write one export of an open result file; what it holds follows from the name of `path`."""
-    reader.require("tdtool.topics", "tdtool.documents")
+    reader.require("tdtool.topics", "tdtool.documents", *EXPORTS)
+    if reader.schema.name in EXPORTS:
+        check_export(path, force)
+        with replacing(path, force) as part:
+            EXPORTS[reader.schema.name](part, path, reader)
+        return
     if reader.schema.name == "tdtool.documents" or is_documents(path):
         export_documents(path, Stored(reader, "documents/id"), Stored(reader, "documents/topic"), force=force)
         return
@@ -104,31 +111,6 @@ def export_documents(
         else:
             columns = {"id": "string", **{f"topic_{topic}": "float32" for topic in range(matrix.shape[1])}}
             write_table(part, suffix, columns, _document_columns(names, matrix))
-
-
-class Stored(Rows):
-    """Rows of an array in an open file; read when they are asked for."""
-
-    def __init__(self, reader: hdf5.Reader, path: str) -> None:
-        self._reader, self._path = reader, path
-        self.shape, self.dtype = reader.shape(path), reader.dtype(path)
-
-    def rows(self, start: int, stop: int) -> Any:
-        """Rows start .. stop - 1."""
-        return self._reader.rows(self._path, start, stop)
-
-
-class Held(Rows):
-    """Rows of an array, or texts, in memory."""
-
-    def __init__(self, values: NDArray | Sequence[str]) -> None:
-        self._values = values
-        array = isinstance(values, np.ndarray)
-        self.shape, self.dtype = (values.shape, values.dtype) if array else ((len(values),), str)  # type: ignore[union-attr]
-
-    def rows(self, start: int, stop: int) -> Any:
-        """Rows start .. stop - 1."""
-        return self._values[start:stop]
 
 
 def _rows(values: NDArray | Sequence[str] | Stored) -> Rows:

@@ -53,12 +53,13 @@ def check_structure(file: h5py.File, schema: schemas.FileSchema, path: Path) -> 
             if not isinstance(group, h5py.Group):
                 raise InputError(f"{name} is not a group", path=path)
             datasets.update({full: group[full.partition("/")[2]] for full in _names(group, name + "/", path)})
-        elif name not in schema.dims:
+        elif not schema.has_dim(name):
             raise InputError(f"{_safe(name)} is not part of {schema.name}", path=path)
-    known = {spec.path for spec in schema.arrays}
-    for full in datasets:
-        if full not in known:
-            raise InputError(f"{_safe(full)} is not part of {schema.name}", path=path)
+    for full in set(datasets).difference(schema.in_order(datasets)):
+        raise InputError(f"{_safe(full)} is not part of {schema.name}", path=path)
+    for spec in schema.arrays:
+        if not (spec.optional or spec.per_mode or spec.path in datasets):
+            raise InputError(f"{spec.path} is missing", path=path, hint="the file is incomplete; make it again")
     _check_arrays(datasets, schema, path)
     return datasets
 
@@ -66,20 +67,20 @@ def check_structure(file: h5py.File, schema: schemas.FileSchema, path: Path) -> 
 def _check_arrays(datasets: dict[str, h5py.Dataset], schema: schemas.FileSchema, path: Path) -> None:
     sizes: dict[str, int] = {}
     file_bytes = path.stat().st_size
-    for spec in schema.arrays:
-        if spec.path not in datasets:
-            if spec.optional:
-                continue
-            raise InputError(f"{spec.path} is missing", path=path, hint="the file is incomplete; make it again")
-        dataset = datasets[spec.path]
+    for name, dataset in datasets.items():
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-            raise InputError(f"{spec.path} is not an array", path=path)
-        try:
-            schemas.check_array(spec, dataset.shape, _kind(dataset, path))
-            schemas.check_dims(spec, dataset.shape, sizes)
-        except ValueError as error:
-            raise InputError(str(error), path=path) from error
-        _check_storage(dataset, spec.path, path, file_bytes)
+            raise InputError(f"{name} is not an array", path=path)
+    try:
+        schemas.check_modes(schema, {name: dataset.shape for name, dataset in datasets.items()}, sizes)
+        for name in schema.in_order(datasets):
+            shape = datasets[name].shape
+            spec = schema.array(name).for_order(len(shape))
+            schemas.check_array(spec, shape, _kind(datasets[name], path))
+            schemas.check_dims(spec, shape, sizes)
+    except ValueError as error:
+        raise InputError(str(error), path=path) from error
+    for name, dataset in datasets.items():
+        _check_storage(dataset, name, path, file_bytes)
 
 
 def _names(group: h5py.Group, prefix: str, path: Path) -> list[str]:

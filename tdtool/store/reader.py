@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tdtool.errors import InputError
 from tdtool.store import guard
 from tdtool.store.digest import array_digest
+from tdtool.store.schema import ArraySpec
 
 #: What h5py raises on a file whose structure is damaged.
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)
@@ -39,7 +40,11 @@ class Reader:
 
     def paths(self) -> list[str]:
         """The arrays in the file, in the order of the schema."""
-        return [spec.path for spec in self.schema.arrays if spec.path in self._datasets]
+        return self.schema.in_order(self._datasets)
+
+    def spec(self, path: str) -> ArraySpec:
+        """The schema's line of an array, with a name for each of its axes."""
+        return self.schema.array(path).for_order(len(self.shape(path)))
 
     def __contains__(self, path: str) -> bool:
         return path in self._datasets

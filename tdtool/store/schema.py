@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 #: What the kind letters of numpy mean to a reader.
 KINDS = {"f": "float", "i": "integer", "u": "unsigned integer", "S": "text (UTF-8)"}
+#: Tensors of more modes are not stored.
+MOST_MODES = 8
+
+_NUMBER = "(0|[1-9][0-9]?)"
 
 
 class ArraySpec(NamedTuple):
-    """One stored array.
+    """One stored array, or one a mode of a tensor.
 
-    path : "group/name"; dims : names of the axes, "x+1" is one longer than "x"; kind : numpy kind letter (f, i, u, S);
-    about : what a value means; unit : of a value; optional : a file may lack it.
+    path : "group/name"; dims : names of the axes, "x+1" is one longer than "x", "x_" is x again; kind : numpy kind
+    letter (f, i, u, S); about : what a value means; unit : of a value; optional : a file may lack it.
+    A "*" stands for the number of a mode: "factors/mode*" is an array a mode, dims ("rank*",) is an axis a mode.
     """
 
     path: str
@@ -21,6 +28,21 @@ class ArraySpec(NamedTuple):
     about: str
     unit: str = ""
     optional: bool = False
+
+    @property
+    def per_mode(self) -> bool:
+        """Whether this line stands for an array a mode."""
+        return "*" in self.path
+
+    def for_mode(self, mode: int) -> ArraySpec:
+        """The line of one mode's array."""
+        dims = tuple(dim.replace("*", str(mode)) for dim in self.dims)
+        return self._replace(path=self.path.replace("*", str(mode)), dims=dims)
+
+    def for_order(self, order: int) -> ArraySpec:
+        """With one axis for each of `order` modes where the line has one for all."""
+        dims = (dim.replace("*", str(mode)) for dim in self.dims for mode in range(order if "*" in dim else 1))
+        return self._replace(dims=tuple(dims))
 
 
 class FileSchema(NamedTuple):
@@ -33,11 +55,33 @@ class FileSchema(NamedTuple):
     arrays: tuple[ArraySpec, ...]
 
     def array(self, path: str) -> ArraySpec:
-        """The line of one array; KeyError when this kind of file has none of that name."""
+        """The line of one array ("factors/mode3": of that mode); KeyError when there is none of that name."""
         for spec in self.arrays:
-            if spec.path == path:
+            if not spec.per_mode and spec.path == path:
                 return spec
+            mode = _mode_of(path, spec.path) if spec.per_mode else None
+            if mode is not None:
+                return spec.for_mode(mode)
         raise KeyError(f"{self.name} has no array {path}")
+
+    def in_order(self, paths: Iterable[str]) -> list[str]:
+        """Paths as the schema lists them, modes by number; those that are not in it left out."""
+        known = set(paths)
+        listed = (
+            spec.for_mode(mode).path if spec.per_mode else spec.path
+            for spec in self.arrays
+            for mode in range(MOST_MODES if spec.per_mode else 1)
+        )
+        return [path for path in listed if path in known]
+
+    def has_dim(self, name: str) -> bool:
+        """Whether an axis may have this name."""
+        return any(name == dim or ("*" in dim and _mode_of(name, dim) is not None) for dim in self.dims)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether there is an array a mode."""
+        return any(spec.per_mode for spec in self.arrays)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -116,7 +160,92 @@ DOCUMENTS = FileSchema(
     ),
 )
 
-SCHEMAS = {schema.name: schema for schema in (CORPUS, TOPICS, DOCUMENTS)}
+_MODE_NAME = ArraySpec("modes/name", ("mode",), "S", "name of each mode of the tensor")
+_MODE_LABELS = ArraySpec("labels/mode*", ("mode*",), "S", "name of each place along the mode", optional=True)
+_SWEEP_ERROR = ArraySpec("history/error", ("sweep",), "f", "relative error after each sweep of the iteration")
+
+CP = FileSchema(
+    "tdtool.cp",
+    1,
+    "A tensor as a sum of components: each a weight times one vector a mode.",
+    True,
+    (
+        ArraySpec("components/weight", ("component",), "f", "scale of the component, descending"),
+        ArraySpec("factors/mode*", ("mode*", "component"), "f", "the components along one mode; columns have length 1"),
+        _MODE_NAME,
+        _MODE_LABELS,
+        _SWEEP_ERROR,
+        ArraySpec("selection/rank", ("candidate",), "i", "ranks tried by --rank auto", optional=True),
+        ArraySpec("selection/error", ("candidate",), "f", "relative error of each", optional=True),
+        ArraySpec(
+            "selection/core_consistency",
+            ("candidate",),
+            "f",
+            "core consistency of each, NaN: not known",
+            "percent",
+            optional=True,
+        ),
+        ArraySpec(
+            "selection/congruence",
+            ("candidate",),
+            "f",
+            "agreement of two halves' components, NaN: not known",
+            optional=True,
+        ),
+    ),
+)
+
+TUCKER = FileSchema(
+    "tdtool.tucker",
+    1,
+    "A tensor as a small core times an orthonormal factor a mode.",
+    True,
+    (
+        ArraySpec("core/values", ("rank*",), "f", "how components of the modes go together; real part"),
+        ArraySpec("core/imaginary", ("rank*",), "f", "imaginary part of the core of a complex tensor", optional=True),
+        ArraySpec("factors/mode*", ("mode*", "rank*"), "f", "orthonormal columns of the mode; real part"),
+        ArraySpec(
+            "imaginary/mode*",
+            ("mode*", "rank*"),
+            "f",
+            "imaginary part of the factors of a complex tensor",
+            optional=True,
+        ),
+        _MODE_NAME,
+        _MODE_LABELS,
+        _SWEEP_ERROR,
+    ),
+)
+
+FACTORS = FileSchema(
+    "tdtool.factors",
+    1,
+    "The factors behind the columns of a table, and what each row scores on them.",
+    True,
+    (
+        ArraySpec("loadings/pattern", ("variable", "factor"), "f", "weight of the factor in the variable"),
+        ArraySpec("loadings/structure", ("variable", "factor"), "f", "correlation of the variable with the factor"),
+        ArraySpec("loadings/communality", ("variable",), "f", "share of the variable's variance that factors explain"),
+        ArraySpec("factors/correlation", ("factor", "factor_"), "f", "correlation of the factors with each other"),
+        ArraySpec("factors/variance", ("factor",), "f", "share of all variance that the factor explains"),
+        ArraySpec("scores/value", ("observation", "factor"), "f", "score of the row on the factor, NaN: not known"),
+        ArraySpec("scores/id", ("observation",), "S", "name of the row: its id column, or its number"),
+        ArraySpec("variables/name", ("variable",), "S", "the columns of the table"),
+        ArraySpec("variables/mean", ("variable",), "f", "mean of the column"),
+        ArraySpec("variables/scale", ("variable",), "f", "standard deviation of the column"),
+        ArraySpec("parallel/eigenvalue", ("eigenvalue",), "f", "of the correlation matrix, descending", optional=True),
+        ArraySpec("parallel/threshold", ("eigenvalue",), "f", "what chance alone gives", optional=True),
+        ArraySpec("slices/name", ("slice",), "S", "tables of the stack", optional=True),
+        ArraySpec("slices/weight", ("slice", "factor"), "f", "weight of the factor in each table", optional=True),
+    ),
+)
+
+SCHEMAS = {schema.name: schema for schema in (CORPUS, TOPICS, DOCUMENTS, CP, TUCKER, FACTORS)}
+
+
+def base_axis(dim: str) -> tuple[str, int]:
+    """The axis that `dim` goes by, and how much longer it is: ("document", 1) for "document+1"."""
+    return (dim.removesuffix("+1"), 1) if dim.endswith("+1") else (dim.removesuffix("_"), 0)
 
 
 def check_array(spec: ArraySpec, shape: tuple[int, ...], kind: str) -> None:
@@ -130,12 +259,36 @@ def check_array(spec: ArraySpec, shape: tuple[int, ...], kind: str) -> None:
 def check_dims(spec: ArraySpec, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
     """ValueError unless `shape` agrees with the axes known from other arrays; new ones are added to `sizes`."""
     for dim, length in zip(spec.dims, shape, strict=True):
-        base, longer = dim.removesuffix("+1"), dim.endswith("+1")
-        size = length - 1 if longer else length
+        base, longer = base_axis(dim)
+        size = length - longer
         if size < 0 or sizes.setdefault(base, size) != size:
             raise ValueError(
                 f"{spec.path}: axis {dim} has length {length}, other arrays have {sizes.get(base, 0) + longer}"
             )
+
+
+def check_modes(schema: FileSchema, shapes: dict[str, tuple[int, ...]], sizes: dict[str, int]) -> None:
+    """ValueError unless the arrays of a file are of one tensor: modes 0, 1, ... of each, as many in all.
+
+    shapes : of the arrays, by path; sizes : of the axes, "mode" becomes the number of modes.
+    """
+    if not schema.has_modes:
+        return
+    first = next(spec for spec in schema.arrays if spec.per_mode and not spec.optional)
+    order = sum(_mode_of(path, first.path) is not None for path in shapes)
+    if order == 0:
+        raise ValueError(f"{first.path} is missing: there is one for each mode of the tensor")
+    if sizes.setdefault("mode", order) != order:
+        raise ValueError(f"{sizes['mode']} modes have a name, and there are {first.path} of {order}")
+    for spec in schema.arrays:
+        if spec.per_mode:
+            modes = {mode for path in shapes if (mode := _mode_of(path, spec.path)) is not None}
+            wanted = set(range(order))
+            if not (modes <= wanted if spec.optional else modes == wanted):
+                have = ", ".join(map(str, sorted(modes))) or "none"
+                raise ValueError(f"{spec.path}: modes 0 to {order - 1} are wanted, there are {have}")
+        elif spec.path in shapes and any("*" in dim for dim in spec.dims) and len(shapes[spec.path]) != order:
+            raise ValueError(f"{spec.path}: has {len(shapes[spec.path])} axes, and there are factors of {order} modes")
 
 
 def as_text() -> str:
@@ -150,3 +303,10 @@ def as_text() -> str:
             lines += [f"  {spec.path} ({', '.join(spec.dims)}) {KINDS[spec.kind]}{optional}: {spec.about}{unit}"]
         lines += [""]
     return "\n".join(lines)
+
+
+def _mode_of(name: str, template: str) -> int | None:
+    """The number that "*" stands for where `name` is made from `template`, else None."""
+    before, _, after = template.partition("*")
+    found = re.fullmatch(re.escape(before) + _NUMBER + re.escape(after), name, re.ASCII)
+    return int(found[1]) if found and int(found[1]) < MOST_MODES else None

@@ -78,6 +78,8 @@ class Writer:
         self._check_disk = check_disk
         self._file = file
         self._sizes: dict[str, int] = {}
+        self._specs: dict[str, schemas.ArraySpec] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._streams: dict[str, Stream] = {}
         self.attribute("schema", schema.name)
         self.attribute("schema_version", schema.version)
@@ -97,8 +99,8 @@ class Writer:
         self, path: str, shape: Sequence[int], dtype: np.dtype | type | str, chunk_rows: int | None = None
     ) -> Stream:
         """Store an array whose rows arrive in blocks. dtype : of the numbers, or `str`; chunk_rows : else chosen."""
-        spec = self.schema.array(path)
         shape = tuple(int(length) for length in shape)
+        spec = self.schema.array(path).for_order(len(shape))
         text = dtype is str
         stored = h5py.string_dtype() if text else np.dtype(dtype).newbyteorder("<")
         schemas.check_array(spec, shape, "S" if text else stored.kind)
@@ -108,6 +110,7 @@ class Writer:
         dataset.attrs["long_name"] = spec.about
         if spec.unit:
             dataset.attrs["units"] = spec.unit
+        self._specs[path], self._shapes[path] = spec, shape
         self._streams[path] = Stream(dataset, spec, self._check_disk)
         return self._streams[path]
 
@@ -119,9 +122,11 @@ class Writer:
     @shielded()
     def finish(self) -> str:
         """Check that nothing is missing, name the axes, store the digests; returns the content digest."""
-        missing = [spec.path for spec in self.schema.arrays if not spec.optional and spec.path not in self._streams]
+        wanted = (spec.path for spec in self.schema.arrays if not spec.optional and not spec.per_mode)
+        missing = [path for path in wanted if path not in self._streams]
         if missing:
             raise ValueError(f"{self.schema.name} lacks {', '.join(missing)}")
+        schemas.check_modes(self.schema, self._shapes, self._sizes)
         digests = {path: stream.finish() for path, stream in self._streams.items()}
         self._name_axes()
         digest = content_digest(self.schema.name, self.schema.version, digests)
@@ -130,18 +135,15 @@ class Writer:
 
     def _name_axes(self) -> None:
         """Dimension scales in the root group, without data: netCDF's way to name axes, which xarray reads."""
-        for dim in self.schema.dims:
-            base = dim.removesuffix("+1")
-            if base not in self._sizes:
-                continue
-            length = self._sizes[base] + dim.endswith("+1")
-            scale = self._file.create_dataset(dim, (length,), ">f4")
-            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable.{length:10d}")
-            for path in self._streams:
-                for axis, name in enumerate(self.schema.array(path).dims):
-                    if name == dim:
-                        self._file[path].dims[axis].label = dim
-                        self._file[path].dims[axis].attach_scale(scale)
+        scales: dict[str, h5py.Dataset] = {}
+        for path in self.schema.in_order(self._specs):
+            for axis, dim in enumerate(self._specs[path].dims):
+                if dim not in scales:
+                    length = self._shapes[path][axis]
+                    scales[dim] = self._file.create_dataset(dim, (length,), ">f4")
+                    scales[dim].make_scale(f"This is a netCDF dimension but not a netCDF variable.{length:10d}")
+                self._file[path].dims[axis].label = dim
+                self._file[path].dims[axis].attach_scale(scales[dim])
 
     def _layout(self, shape: tuple[int, ...], dtype: np.dtype, chunk_rows: int | None) -> dict[str, Any]:
         if 0 in shape:

@@ -13,6 +13,10 @@ from tdtool.errors import TdtoolError
 BENCHMARKS = {
     "topics": "fit a topic model: tdtool, tomotopy, scikit-learn and gensim on one corpus, one split, one evaluator",
     "ingest": "read and count raw text: tdtool, CountVectorizer, gensim and polars on one file",
+    "tucker": "Tucker decomposition: tdtool, pyttb and tensorly on planted tensors, one stopping rule",
+    "cp": "CP decomposition: tdtool, pyttb and tensorly on planted, real and sparse tensors, one stopping rule",
+    "contract": "contract a matrix and a tensor over one index: 36 layouts, and chains; seven peers, checked results",
+    "sketch": "sketched against exact decompositions: planted tensors, and topics of a corpus beside Gibbs sampling",
 }
 
 

@@ -10,13 +10,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tdtool.cli.group import LazyGroup
 from tdtool.report import tables
+from tdtool.store import hdf5, schema
 from tests.cli.conftest import Run
 from tests.cli.running import environment, tdtool
-from tests.store.samples import IDS, TERMS, names, topics_content, write_corpus, write_documents, write_topics
+from tests.store.samples import (
+    IDS,
+    PLACES,
+    TERMS,
+    cp_content,
+    factors_content,
+    names,
+    topics_content,
+    tucker_content,
+    write_corpus,
+    write_cp,
+    write_documents,
+    write_factors,
+    write_topics,
+    write_tucker,
+)
 
 
 def test_show_a_model(run: Run, tmp_path: Path) -> None:
@@ -51,6 +68,53 @@ def test_show_other_files(run: Run, tmp_path: Path) -> None:
     assert re.search(r"^counts/indptr +document\+1 4 +int64", corpus.out, re.MULTILINE)
     documents = run("show", write_documents(tmp_path / "d.h5"))
     assert "tdtool.documents version 1" in documents.out
+
+
+def test_show_components(run: Run, tmp_path: Path) -> None:
+    ran = run("show", write_cp(tmp_path / "c.h5"), "--top", "2")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.search(r"^ +3 +0.25 +- +- +taken$", ran.out, re.MULTILINE), "the rank that the file has"
+    factor = cp_content()["factors/mode0"][:, 1]
+    strongest = [PLACES[i].replace("\x1b", "\\x1b") for i in np.argsort(-np.abs(factor))[:2]]
+    line = next(line for line in ran.out.splitlines() if line.startswith("        1     4.5  20.2%"))
+    assert re.fullmatch(rf" +1 +4.5 +20.2%  place  {re.escape(strongest[0])} \S+, {re.escape(strongest[1])} \S+", line)
+    shown = json.loads(run("show", "c.h5", "--topics", "1", "--json").out)
+    assert [component["weight"] for component in shown["components"]] == [9.0]
+    assert shown["facts"]["components"] == 3
+    assert shown["selection"][1]["congruence"] is None
+
+
+def test_show_a_core(run: Run, tmp_path: Path) -> None:
+    content = tucker_content(imaginary=True)
+    ran = run("show", write_tucker(tmp_path / "t.h5", content), "--top", "1")
+    core = content["core/values"] + 1j * content["core/imaginary"]
+    place = np.unravel_index(np.argmax(np.abs(core)), core.shape)
+    assert "Core 3 x 2 x 4 of a tensor 7 x 2 x 5." in ran.out
+    assert re.search(
+        rf"^ +{place[0]} +{place[1]} +{place[2]}  {core[place].real:.3g}{core[place].imag:+.3g}i ", ran.out, re.M
+    )
+    assert re.search(r"^core/imaginary +rank0 3, rank1 2, rank2 4 +float64", ran.out, re.MULTILINE)
+    shown = json.loads(run("show", "t.h5", "--json").out)
+    assert [len(mode["components"]) for mode in shown["modes"]] == [3, 2, 4]
+
+
+def test_show_loadings(run: Run, tmp_path: Path) -> None:
+    ran = run("show", write_factors(tmp_path / "f.h5"))
+    pattern = factors_content()["loadings/pattern"]
+    strong = f"{pattern[0, 0]:.2f}" if abs(pattern[0, 0]) >= 0.3 else ""
+    assert re.search(rf"^=a +{re.escape(strong)}", ran.out, re.MULTILINE)
+    assert "Correlations of the factors\n\n" in ran.out
+    assert json.loads(run("show", "f.h5", "--json").out)["loadings"]["columns"] == ["=a", "b", "c", "d", "e"]
+
+
+def test_show_refuses_what_is_damaged(run: Run, tmp_path: Path) -> None:
+    with hdf5.create(tmp_path / "c.h5", schema.CP) as writer:
+        for name, values in cp_content().items():
+            writer.put(name, values)
+        writer.attribute("norm", "large")
+    ran = run("show", "c.h5")
+    assert (ran.code, ran.out) == (3, "")
+    assert "is damaged" in ran.err
 
 
 def test_show_exports(run: Run, tmp_path: Path) -> None:
@@ -216,7 +280,21 @@ def test_dry_run_writes_nothing(sample_data: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_factors_of_a_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((60, 2))
+    table = np.repeat(hidden, 3, axis=1) + 0.5 * rng.standard_normal((60, 6))
+    lines = ["a1,a2,a3,b1,b2,b3", *(",".join(f"{value:.4f}" for value in row) for row in table)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    ran = tdtool("factors", "t.csv", "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["path"] == "t.factors.h5"
+    assert tdtool("verify", "t.factors.h5", cwd=tmp_path).code == 0
+    assert "a1" in tdtool("show", "t.factors.h5", cwd=tmp_path).out
+
+
 def test_every_command_is_tried_here() -> None:
-    text = Path(__file__).read_text(encoding="utf-8")
+    here = Path(__file__).parent
+    text = "".join((here / name).read_text(encoding="utf-8") for name in ("test_commands.py", "test_decompose.py"))
     assert all(f'"{name}"' in text for name in LazyGroup.summaries)
     assert IDS

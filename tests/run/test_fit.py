@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdtool import log
 from tdtool.config import TopicsConfig
 from tdtool.data.corpus import Corpus
 from tdtool.data.planted import planted_lda
@@ -43,7 +44,7 @@ def same(one: TopicFit, two: TopicFit) -> bool:
     return one.scores == two.scores and all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))
 
 
-@pytest.mark.parametrize("m3", ["implicit", "dense"])
+@pytest.mark.parametrize("m3", ["implicit", "dense", "sketch"])
 @pytest.mark.parametrize("polish", [0, 2, "auto"])
 def test_the_same_bits_for_any_workers_and_memory(corpus: Corpus, m3: Any, polish: Any) -> None:
     first = fit(corpus, workers=1, m3=m3, polish=polish)
@@ -60,6 +61,28 @@ def test_both_forms_of_the_third_moment_find_the_same_topics(corpus: Corpus) -> 
     implicit, dense = (fit(corpus, m3=form, polish=0) for form in ("implicit", "dense"))
     np.testing.assert_allclose(implicit.model.word_topic, dense.model.word_topic, atol=1e-3)
     np.testing.assert_allclose(implicit.model.weights, dense.model.weights, rtol=1e-3)
+
+
+def test_a_sketch_of_the_third_moment_finds_the_same_topics(corpus: Corpus) -> None:
+    implicit = fit(corpus, polish=0, m3="implicit")
+    for settings in ({}, {"hash_length": 77, "sketches": 3}):
+        sketched = fit(corpus, polish=0, m3="sketch", **settings)
+        assert sketched.stopped == "tol"
+        assert np.abs(sketched.model.word_topic - implicit.model.word_topic).max() < 0.02
+        assert sketched.scores["perplexity"] == pytest.approx(implicit.scores["perplexity"], rel=0.02)
+    assert not same(sketched, fit(corpus, polish=0, m3="sketch"))  # the settings reach the sketch
+
+
+def test_a_sketch_says_once_that_the_exact_form_is_cheaper(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(log, "note", said.append)
+    with LocalEngine(corpus, workers=1, memory=1 << 30) as engine:
+        fitter = TopicFitter(engine, TopicsConfig(4, m3="sketch", polish=0))
+        fitter.prepare(4)
+        fitter.fit(3)
+        fitter.fit(4)
+    assert len(said) == 1
+    assert "times cheaper than sketches" in said[0]
 
 
 def test_fewer_topics_from_the_moments_of_more(corpus: Corpus) -> None:

@@ -83,6 +83,93 @@ def write_documents(path: Path) -> Path:
     return path
 
 
+SHAPE, RANK, RANKS = (7, 2, 5), 3, (3, 2, 4)
+PLACES = ["=now()", "\x1b[1mbold", "三", "four", "5", "-6", "g"]
+
+
+def cp_content(seed: int = 0) -> dict[str, Any]:
+    """Arrays of a CP decomposition by path; only the first mode has labels."""
+    rng = np.random.default_rng(seed)
+    factors = [rng.normal(size=(size, RANK)) for size in SHAPE]
+    return {
+        "components/weight": np.array([9.0, 4.5, 0.25]),
+        **{f"factors/mode{mode}": values / np.linalg.norm(values, axis=0) for mode, values in enumerate(factors)},
+        "modes/name": ["place", "sex", "mode2"],
+        "labels/mode0": PLACES,
+        "history/error": np.array([0.5, 0.25]),
+        "selection/rank": np.array([2, 3]),
+        "selection/error": np.array([0.5, 0.25]),
+        "selection/core_consistency": np.array([99.5, np.nan]),
+        "selection/congruence": np.array([0.75, np.nan]),
+    }
+
+
+def write_cp(path: Path, content: dict[str, Any] | None = None) -> Path:
+    """A CP decomposition."""
+    with hdf5.create(path, schema.CP) as writer:
+        for name, values in (content or cp_content()).items():
+            writer.put(name, values)
+        writer.attribute("method", "cp")
+        writer.attribute("norm", 10.0)
+        writer.attribute("relative_error", 0.25)
+    return path
+
+
+def tucker_content(seed: int = 0, *, imaginary: bool = False) -> dict[str, Any]:
+    """Arrays of a Tucker decomposition by path."""
+    rng = np.random.default_rng(seed)
+    part = 1j if imaginary else 0
+    core = rng.normal(size=RANKS) + part * rng.normal(size=RANKS)
+    pairs = [(rng.normal(size=pair), rng.normal(size=pair)) for pair in zip(SHAPE, RANKS, strict=True)]
+    factors = [np.linalg.qr(real + part * other)[0] for real, other in pairs]
+    content: dict[str, Any] = {"core/values": core.real.copy(), "modes/name": ["place", "sex", "mode2"]}
+    content |= {f"factors/mode{mode}": values.real.copy() for mode, values in enumerate(factors)}
+    if imaginary:
+        content |= {"core/imaginary": core.imag.copy()}
+        content |= {f"imaginary/mode{mode}": values.imag.copy() for mode, values in enumerate(factors)}
+    return {**content, "labels/mode0": PLACES, "history/error": np.array([0.125])}
+
+
+def write_tucker(path: Path, content: dict[str, Any] | None = None) -> Path:
+    """A Tucker decomposition."""
+    with hdf5.create(path, schema.TUCKER) as writer:
+        for name, values in (content or tucker_content()).items():
+            writer.put(name, values)
+        writer.attribute("method", "tucker")
+        writer.attribute("norm", 10.0)
+        writer.attribute("relative_error", 0.125)
+    return path
+
+
+def factors_content(seed: int = 0) -> dict[str, Any]:
+    """Arrays of a factor analysis of 5 variables and 7 observations by path."""
+    rng = np.random.default_rng(seed)
+    return {
+        "loadings/pattern": rng.normal(size=(5, 2)),
+        "loadings/structure": rng.normal(size=(5, 2)),
+        "loadings/communality": rng.uniform(size=5),
+        "factors/correlation": np.array([[1.0, 0.25], [0.25, 1.0]]),
+        "factors/variance": np.array([0.5, 0.125]),
+        "scores/value": np.where(np.arange(14) == 3, np.nan, rng.normal(size=14)).reshape(7, 2),
+        "scores/id": IDS,
+        "variables/name": ["=a", "b", "c", "d", "e"],
+        "variables/mean": rng.normal(size=5),
+        "variables/scale": rng.uniform(size=5),
+        "parallel/eigenvalue": np.array([2.5, 1.5, 0.5]),
+        "parallel/threshold": np.array([1.5, 1.25, 1.0]),
+        "slices/name": ["written", "oral", "again"],
+        "slices/weight": rng.uniform(size=(3, 2)),
+    }
+
+
+def write_factors(path: Path, content: dict[str, Any] | None = None) -> Path:
+    """A factor analysis."""
+    with hdf5.create(path, schema.FACTORS) as writer:
+        for name, values in (content or factors_content()).items():
+            writer.put(name, values)
+    return path
+
+
 def names(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(path.name for path in folder.iterdir())

@@ -19,11 +19,17 @@ from tests.store.samples import (
     N_DOCUMENTS,
     N_TOPICS,
     corpus_content,
+    cp_content,
+    factors_content,
     names,
     topics_content,
+    tucker_content,
     write_corpus,
+    write_cp,
     write_documents,
+    write_factors,
     write_topics,
+    write_tucker,
 )
 
 
@@ -44,6 +50,60 @@ def test_every_array_comes_back(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(stored, values, strict=True)
         assert reader.attributes["scores"]["perplexity"] == 80.25
         assert reader.attributes["schema_version"] == 1
+
+
+SAMPLES = {
+    "cp": (write_cp, cp_content()),
+    "tucker": (write_tucker, tucker_content()),
+    "complex tucker": (lambda path: write_tucker(path, tucker_content(imaginary=True)), tucker_content(imaginary=True)),
+    "factors": (write_factors, factors_content()),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_arrays_of_decompositions_come_back(tmp_path: Path, kind: str) -> None:
+    write, content = SAMPLES[kind]
+    with hdf5.open(write(tmp_path / "m.h5")) as reader:
+        assert set(reader.paths()) == set(content)
+        for name, values in content.items():
+            np.testing.assert_array_equal(reader.get(name), values)
+
+
+def test_axes_of_modes_are_named(tmp_path: Path) -> None:
+    with h5py.File(write_tucker(tmp_path / "t.h5")) as file:
+        assert [axis.label for axis in file["core/values"].dims] == ["rank0", "rank1", "rank2"]
+        assert [axis.label for axis in file["factors/mode2"].dims] == ["mode2", "rank2"]
+        assert file["factors/mode2"].dims[1][0] == file["rank2"] == file["core/values"].dims[2][0]
+        assert (file["rank2"].shape, file["mode2"].shape, file["mode"].shape) == ((4,), (5,), (3,))
+    with h5py.File(write_factors(tmp_path / "f.h5")) as file:
+        assert [axis.label for axis in file["factors/correlation"].dims] == ["factor", "factor_"]
+        assert file["factor_"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("factors/mode1", None, "3 modes have a name, and there are factors/mode. of 2"),
+        ("factors/mode3", np.ones((2, 3)), "3 modes have a name, and there are factors/mode. of 4"),
+        ("factors/mode8", np.ones((2, 3)), "has no array factors/mode8"),
+        ("factors/mode02", np.ones((5, 3)), "has no array factors/mode02"),
+        ("labels/mode1", ["a"], "axis mode1 has length 1, other arrays have 2"),
+        ("modes/name", ["a", "b"], "2 modes have a name, and there are factors/mode. of 3"),
+        ("components/weight", np.ones(4), "axis component has length 3, other arrays have 4"),
+    ],
+)
+def test_modes_must_fit_together(tmp_path: Path, name: str, values: Any, message: str) -> None:
+    content = {key: value for key, value in (cp_content() | {name: values}).items() if value is not None}
+    with pytest.raises((ValueError, KeyError), match=message):
+        write_cp(tmp_path / "m.h5", content)
+    assert names(tmp_path) == []
+
+
+def test_core_has_an_axis_for_each_mode(tmp_path: Path) -> None:
+    content = tucker_content()
+    content["core/values"] = content["core/values"][:, :, 0].copy()
+    with pytest.raises(ValueError, match="core/values: has 2 axes, and there are factors of 3 modes"):
+        write_tucker(tmp_path / "m.h5", content)
 
 
 def test_corpus_lies_flat_in_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tdtool.errors import InputError
 from tdtool.store import hdf5
-from tests.store.samples import N_TERMS, N_TOPICS, corpus_content, write_corpus, write_topics
+from tests.store.samples import N_TERMS, N_TOPICS, corpus_content, write_corpus, write_topics, write_tucker
 
 Trick = Callable[[h5py.File], None]
 
@@ -161,6 +161,58 @@ def test_trick_is_refused(model: Path, tmp_path: Path, trick: str) -> None:
     with pytest.raises(InputError, match=message) as caught, hdf5.open(path):
         pass
     assert caught.value.path == path
+
+
+def _rename(old: str, new: str) -> Trick:
+    return lambda file: file.move(old, new)
+
+
+def _replace(path: str, shape: tuple[int, ...]) -> Trick:
+    def play(file: h5py.File) -> None:
+        del file[path]
+        file[path] = np.ones(shape)
+
+    return play
+
+
+def _linked_factor(file: h5py.File) -> None:
+    del file["factors/mode1"]
+    file["factors/mode1"] = h5py.SoftLink("/factors/mode0")
+
+
+def _thousands_of_modes(file: h5py.File) -> None:
+    for mode in range(3, 1100):
+        file[f"factors/mode{mode}"] = np.ones((2, 3))
+
+
+MODE_TRICKS: dict[str, tuple[Trick, str]] = {
+    "leading zero": (_rename("factors/mode1", "factors/mode01"), r"factors/mode01 is not part of"),
+    "negative": (_rename("factors/mode1", "factors/mode-1"), r"factors/mode-1 is not part of"),
+    "star": (_rename("factors/mode1", "factors/mode*"), r"factors/mode\* is not part of"),
+    "other digits": (_rename("factors/mode1", "factors/mode１"), r"factors/mode\\uff11 is not part of"),
+    "beyond the most": (_rename("factors/mode2", "factors/mode8"), r"factors/mode8 is not part of"),
+    "gap": (_rename("factors/mode1", "factors/mode4"), r"modes 0 to 2 are wanted, there are 0, 2, 4"),
+    "mode less": (_rename("factors/mode2", "labels/mode2"), r"modes 0 to 1 are wanted|3 axes|other arrays have"),
+    "no modes": (lambda file: file.__delitem__("factors"), r"factors/mode\* is missing"),
+    "thousands": (_thousands_of_modes, "too many members"),
+    "link": (_linked_factor, "link to another place"),
+    "core of two modes": (_replace("core/values", (3, 2)), "has 2 axes, and there are factors of 3 modes"),
+    "core of four modes": (_replace("core/values", (3, 2, 4, 1)), "has 4 axes, and there are factors of 3 modes"),
+    "core of other ranks": (_replace("core/values", (3, 2, 5)), "axis rank2 has length 4, other arrays have 5"),
+    "factor without rank": (_replace("factors/mode1", (2,)), r"factors/mode1: want \(mode1, rank1\)"),
+    "labels too few": (_rename("labels/mode0", "labels/mode1"), "axis mode1 has length 7, other arrays have 2"),
+    "axis of a strange name": (_rename("rank1", "rank01"), "rank01 is not part of"),
+}
+
+
+@pytest.mark.parametrize("trick", MODE_TRICKS)
+def test_trick_with_modes_is_refused(tmp_path: Path, trick: str) -> None:
+    path = write_tucker(tmp_path / "t.h5")
+    play, message = MODE_TRICKS[trick]
+    with h5py.File(path, "r+") as file:
+        play(file)
+    with pytest.raises(InputError, match=message), hdf5.open(path):
+        pass
 
 
 @pytest.mark.parametrize(

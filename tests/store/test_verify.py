@@ -19,7 +19,19 @@ from tdtool.store import verify as verify_module
 from tdtool.store.probe import probe
 from tdtool.store.seal import LENGTH, add_seal, check_seal
 from tdtool.store.verify import verify, verify_fully
-from tests.store.samples import corpus_content, topics_content, write_corpus, write_documents, write_topics
+from tests.store.samples import (
+    corpus_content,
+    cp_content,
+    factors_content,
+    topics_content,
+    tucker_content,
+    write_corpus,
+    write_cp,
+    write_documents,
+    write_factors,
+    write_topics,
+    write_tucker,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_topics(path / "topics.h5")
     write_corpus(path / "corpus.h5")
     write_documents(path / "documents.h5")
+    write_cp(path / "cp.h5")
+    write_tucker(path / "tucker.h5", tucker_content(imaginary=True))
+    write_factors(path / "factors.h5")
     return path
 
 
-@pytest.mark.parametrize("name", ["topics", "corpus", "documents"])
+@pytest.mark.parametrize("name", ["topics", "corpus", "documents", "cp", "tucker", "factors"])
 def test_good_file(folder: Path, name: str) -> None:
     found = verify_fully(folder / f"{name}.h5")
     assert found.findings == []
@@ -58,28 +73,31 @@ def test_flipped_bit_is_found_by_the_child(folder: Path, tmp_path: Path, place: 
     assert verify(_flip(path, int(place * path.stat().st_size), bit, tmp_path / "flipped.h5"))
 
 
-def _places(path: Path) -> dict[str, tuple[int, int]]:
+def _places(file_path: Path) -> dict[str, tuple[int, int]]:
     """First byte and length of each array's values in a file."""
     places = {}
-    with h5py.File(path) as file:
-        for spec in schema.SCHEMAS[file.attrs["schema"]].arrays:
-            if spec.path in file:
-                dataset = file[spec.path].id
-                if file[spec.path].chunks is not None:
-                    chunk = dataset.get_chunk_info(0)
-                    places[spec.path] = (chunk.byte_offset, chunk.size)
-                else:
-                    places[spec.path] = (dataset.get_offset(), dataset.get_storage_size())
+    with h5py.File(file_path) as file:
+        groups = schema.SCHEMAS[file.attrs["schema"]].groups
+        for path in [f"{group}/{name}" for group in groups if group in file for name in file[group]]:
+            dataset = file[path].id
+            if file[path].chunks is not None:
+                chunk = dataset.get_chunk_info(0)
+                places[path] = (chunk.byte_offset, chunk.size)
+            else:
+                places[path] = (dataset.get_offset(), dataset.get_storage_size())
     return places
 
 
-@pytest.mark.parametrize("name", ["topics", "corpus"])
+@pytest.mark.parametrize("name", ["topics", "corpus", "cp", "tucker", "factors"])
 def test_damaged_array_is_named(folder: Path, tmp_path: Path, name: str) -> None:
     path = folder / f"{name}.h5"
     rng = np.random.default_rng(1)
     for array, (start, length) in _places(path).items():
         offset = start + int(rng.integers(length))
-        if array in ("vocabulary/term", "documents/id"):
+        if array.startswith(("vocabulary/term", "documents/id", "labels/", "modes/", "slices/name")) or array in (
+            "scores/id",
+            "variables/name",
+        ):
             offset = start + 8  # where the text lies: elsewhere the damage is to the structure
         findings = probe(_flip(path, offset, int(rng.integers(8)), tmp_path / "flipped.h5")).findings
         assert array in [finding.where for finding in findings], array
@@ -141,6 +159,39 @@ def test_shares_must_sum_to_one(tmp_path: Path, value: float, message: str) -> N
     content["topics/topic_word"][1, 4] += value
     findings = verify(write_topics(tmp_path / "m.h5", content))
     assert any(finding.where == "topics/topic_word" and message in finding.what for finding in findings)
+
+
+def _scaled(content: dict[str, Any], name: str, factor: Any) -> dict[str, Any]:
+    return content | {name: content[name] * factor}
+
+
+@pytest.mark.parametrize(
+    ("write", "content", "where", "message"),
+    [
+        (write_cp, _scaled(cp_content(), "components/weight", [1, 3, 1]), "components/weight", "not descending"),
+        (write_cp, _scaled(cp_content(), "components/weight", [1, 1, -1]), "components/weight", "at least 0"),
+        (write_cp, _scaled(cp_content(), "factors/mode1", [1, 1, 1.001]), "factors/mode1", "length is not 1"),
+        (write_cp, _scaled(cp_content(), "history/error", np.inf), "history/error", "not finite"),
+        (write_tucker, _scaled(tucker_content(), "factors/mode2", 1.01), "factors/mode2", "not orthonormal"),
+        (write_tucker, _scaled(tucker_content(), "factors/mode1", np.nan), "factors/mode1", "not finite"),
+        (
+            write_factors,
+            factors_content() | {"factors/correlation": np.array([[1, 0.5], [0.25, 1]])},
+            "factors/correlation",
+            "no matrix of correlations",
+        ),
+    ],
+)
+def test_decomposition_that_is_none(
+    tmp_path: Path, write: Callable[..., Path], content: dict[str, Any], where: str, message: str
+) -> None:
+    findings = probe(write(tmp_path / "d.h5", content)).findings
+    assert any(finding.where == where and message in finding.what for finding in findings)
+
+
+def test_component_of_zeros_is_one(tmp_path: Path) -> None:
+    content = _scaled(cp_content(), "components/weight", [1, 1, 0])
+    assert probe(write_cp(tmp_path / "cp.h5", _scaled(content, "factors/mode1", [1, 1, 0]))).findings == []
 
 
 def test_seal_finds_what_was_cut_or_added(folder: Path, tmp_path: Path) -> None:

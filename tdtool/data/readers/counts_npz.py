@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +12,9 @@ from tdtool.data.batches import CountBatch
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.counts_batches import count_batch
 from tdtool.data.readers.counts_vocabulary import find_vocabulary
+from tdtool.data.readers.npz_arrays import opened_npz
 from tdtool.data.readers.source_types import CountSource, OnBytes
-from tdtool.data.readers.streams import GrowthCap, Input
+from tdtool.data.readers.streams import Input
 from tdtool.errors import InputError
 from tdtool.kernels.counts_cpu import LARGEST
 
@@ -52,46 +51,29 @@ def _cuts(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def _arrays(source: Input) -> dict[str, NDArray[Any]]:
-    """The arrays of the file by name, each as long as its header says."""
-    cap = GrowthCap(source.path, source.config)
-    try:
-        with source.open_seekable() as raw, zipfile.ZipFile(raw) as archive:
-            infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            cap.n_in = sum(info.compress_size for info in infos)
-            cap.n_out = sum(info.file_size for info in infos)
-            cap.check()
-            return {info.filename.removesuffix(".npy"): _array(archive, info, source.path) for info in infos}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"the .npz file is damaged or incomplete ({error})", path=source.path, hint="copy or download it again"
-        ) from error
-
-
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> NDArray[Any]:
-    """One array, read without numpy's trust in its header."""
-    with archive.open(info) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, kind = read(file)
-        except ValueError as error:
-            raise InputError(f"{info.filename} in it is not a numpy array ({error})", path=path) from error
-        if kind.hasobject:
-            raise InputError(
-                f"{info.filename} in it is pickled, which is refused: reading it could run code",
-                path=path,
-                hint="save the matrix with scipy.sparse.save_npz",
-            )
-        data = file.read()
-    if len(shape) > 1 or len(data) != int(np.prod(shape, dtype=object)) * kind.itemsize:
-        raise InputError(f"{info.filename} in it does not have the size it claims", path=path)
-    return np.frombuffer(data, kind).reshape(shape)
+    """The arrays of the file by name."""
+    with opened_npz(source) as archive:
+        return {name: archive.read(name) for name in archive.headers}
 
 
 def _checked_rows(
     arrays: dict[str, NDArray[Any]], path: str
 ) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """shape, indptr (D + 1,), indices (nnz,), counts (nnz,): the matrix by rows, or InputError."""
+    shape, rows, columns, data = sparse_entries(arrays, path, "documents x terms")
+    counts = _counts(data, rows, path)
+    if bool((np.diff(rows) < 0).any()):
+        order = np.argsort(rows, kind="stable")
+        rows, columns, counts = rows[order], columns[order], counts[order]
+    indptr = np.zeros(shape[0] + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    return shape, indptr, columns, counts
+
+
+def sparse_entries(
+    arrays: dict[str, NDArray[Any]], path: str, needed: str = "rows x columns"
+) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """The entries of a matrix of scipy.sparse.save_npz: shape, rows (nnz,), columns (nnz,), values (nnz,) as stored."""
     name = _text(arrays.get("format"))
     if name not in _NEEDED:
         kind = f"of the kind {name!r}" if name else "no scipy sparse matrix"
@@ -101,7 +83,7 @@ def _checked_rows(
         raise InputError(f"it lacks the array {', '.join(missing)}", path=path)
     shape = tuple(_integers(arrays["shape"], "shape", path).tolist())
     if len(shape) != 2 or min(shape) < 1 or max(shape) > LARGEST:
-        raise InputError(f"its shape is {shape}; documents x terms is needed", path=path)
+        raise InputError(f"its shape is {shape}; {needed} is needed", path=path)
     if name == "coo":
         rows, columns = _integers(arrays["row"], "row", path), _integers(arrays["col"], "col", path)
     else:
@@ -111,15 +93,10 @@ def _checked_rows(
         rows, columns = (major, minor) if name == "csr" else (minor, major)
     _check_within(rows, shape[0], "row", path)
     _check_within(columns, shape[1], "column", path)
-    counts = _counts(arrays["data"], rows, path)
-    if len({len(rows), len(columns), len(counts)}) > 1:
+    data = arrays["data"]
+    if data.ndim != 1 or len({len(rows), len(columns), len(data)}) > 1:
         raise InputError("its arrays do not have the same length", path=path)
-    if name != "csr":
-        order = np.argsort(rows, kind="stable")
-        rows, columns, counts = rows[order], columns[order], counts[order]
-    indptr = np.zeros(shape[0] + 1, np.int64)
-    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
-    return (shape[0], shape[1]), indptr, columns, counts
+    return (shape[0], shape[1]), rows, columns, data
 
 
 def _text(value: NDArray[Any] | None) -> str:
@@ -152,10 +129,8 @@ def _check_within(values: NDArray[np.int64], size: int, what: str, path: str) ->
 
 def _counts(data: NDArray[Any], rows: NDArray[np.int64], path: str) -> NDArray[np.int64]:
     """Whole numbers from 0 on, or InputError with the row of the first that is none."""
-    if data.ndim != 1 or data.dtype.kind not in "iufb":
+    if data.dtype.kind not in "iufb":
         raise InputError("its array data does not hold numbers", path=path)
-    if len(data) != len(rows):
-        raise InputError("its arrays do not have the same length", path=path)
     with np.errstate(invalid="ignore"):
         wrong = ~np.isfinite(data) | (data < 0) | (data > LARGEST) | (np.floor(data) != data)
     bad = np.flatnonzero(wrong)

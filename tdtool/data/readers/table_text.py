@@ -30,8 +30,8 @@ _MOST_COLUMNS = 256
 
 def open_table(source: Input, kind: str) -> TextSource:
     """A source whose documents are one column of a table. kind : "csv" or "tsv"."""
-    layout = _tsv_layout(source) if kind == "tsv" else _csv_layout(source)
-    rows = _sample(source, layout)
+    layout = tsv_layout(source) if kind == "tsv" else csv_layout(source)
+    rows = sample_rows(source, layout)
     if not rows:
         raise InputError(
             "there is no complete row in the first megabyte", path=source.path, line=1, hint="is the format right?"
@@ -45,17 +45,18 @@ def open_table(source: Input, kind: str) -> TextSource:
     return TextSource(kind, source.path, source.size, columns.describe(kind.upper()), read, columns.id_given)
 
 
-def _tsv_layout(source: Input) -> Layout:
+def tsv_layout(source: Input) -> Layout:
     """Tabs; quotes mean something only when the sample uses them properly."""
     raw, quoted = Layout(delimiter=_TAB), Layout(delimiter=_TAB, quote=_QUOTE)
     return quoted if _is_quoted(source, quoted) else raw
 
 
-def _csv_layout(source: Input) -> Layout:
+def csv_layout(source: Input) -> Layout:
     """Quoted; the delimiter is the one that gives most rows the same number (above 1) of fields."""
 
     def agreement(delimiter: int) -> float:
-        counts = [len(row) for row in _sample(source, Layout(delimiter=delimiter, quote=_QUOTE))]
+        _, facts = _scan_head(source, Layout(delimiter=delimiter, quote=_QUOTE))
+        counts = facts[rows_cpu.N_FIELDS, facts[rows_cpu.BLANK] == 0].tolist()
         usual, n = collections.Counter(counts).most_common(1)[0] if counts else (1, 0)
         return n / len(counts) if usual > 1 else 0.0
 
@@ -109,7 +110,7 @@ def _disagreement(facts: np.ndarray) -> float:
     return 1.0 - float(counts.max()) / float(counts.sum())
 
 
-def _sample(source: Input, layout: Layout) -> list[list[str]]:
+def sample_rows(source: Input, layout: Layout) -> list[list[str]]:
     """The first complete rows as text (blank ones left out)."""
     _, facts = _scan_head(source, layout)
     n_columns = int(facts[rows_cpu.N_FIELDS].max()) if facts.shape[1] else 0

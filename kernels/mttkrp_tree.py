@@ -1,0 +1,92 @@
+"""One sweep of MTTKRP over all modes of a dense tensor with two passes over it: a dimension tree.
+
+The modes are split in two halves. The tensor times the factors of the second half serves all modes of the first, and
+the tensor times the new factors of the first half serves all modes of the second; each half is split again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, MutableSequence, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.kernels.khatri_rao import khatri_rao
+from tdtool.kernels.mttkrp_cpu import add_over_first, add_over_second
+from tdtool.kernels.mttkrp_dense import dense_mttkrp
+from tdtool.kernels.operands import checked_factors
+from tdtool.kernels.skinny import multiply_left, multiply_right
+
+Array = NDArray[Any]
+
+
+def split_mode(tensor: Array, rank: int) -> int | None:
+    """The first mode of the second half, for the smallest partial products; None where no tree pays.
+
+    It pays from order 3 on, for a tensor in C or F order whose partial products take at most half its size.
+    """
+    if tensor.ndim < 3 or not tensor.size or not rank or not (tensor.flags.c_contiguous or tensor.flags.f_contiguous):
+        return None
+    choices = []
+    for split in range(1, tensor.ndim):
+        halves = [(math.prod(tensor.shape[:split]), split), (math.prod(tensor.shape[split:]), tensor.ndim - split)]
+        choices.append((max(entries for entries, modes in halves if modes > 1), -split))
+    entries, split = min(choices)
+    return -split if 2 * entries * rank <= tensor.size else None
+
+
+def tree_sweep(
+    tensor: Array, factors: MutableSequence[Array], update: Callable[[int, Array], Array], split: int
+) -> None:
+    """factors[mode] = update(mode, MTTKRP with the factors as they are by then), mode by mode. split : half's first."""
+    backwards = not tensor.flags.c_contiguous
+    stored = tensor.T if backwards else tensor
+    low, high = list(range(split)), list(range(split, tensor.ndim))
+    for kept, summed in ((low, high), (high, low)):
+        if len(kept) == 1:
+            arrays = checked_factors(tensor.shape, factors)
+            factors[kept[0]] = update(kept[0], dense_mttkrp(tensor, arrays, kept[0]))
+            continue
+        matrix = stored.reshape(math.prod(tensor.shape[mode] for mode in (high if backwards else low)), -1)
+        partial = _times(matrix, _product(factors, summed, backwards), (kept is low) != backwards)
+        _descend(partial, kept, factors, update, backwards)
+
+
+def _times(matrix: Array, product: Array, kept_first: bool) -> Array:
+    """matrix @ product : (P, R), or matrix.T @ product : (S, R)."""
+    dtype = np.result_type(matrix, product)
+    if kept_first:
+        out = np.empty((1, len(matrix), product.shape[1]), dtype)
+        multiply_right(matrix[None], product, out)
+        return out[0]
+    turned = np.empty((1, product.shape[1], matrix.shape[1]), dtype)
+    multiply_left(product.T, matrix[None], turned)
+    return np.ascontiguousarray(turned[0].T)
+
+
+def _descend(
+    partial: Array,
+    modes: Sequence[int],
+    factors: MutableSequence[Array],
+    update: Callable[[int, Array], Array],
+    backwards: bool,
+) -> None:
+    """Update the factors of `modes` from the tensor times all other factors. partial : (product of their sizes, R)."""
+    if len(modes) == 1:
+        factors[modes[0]] = update(modes[0], partial)
+        return
+    low, high = modes[: len(modes) // 2], modes[len(modes) // 2 :]
+    for kept, summed in ((low, high), (high, low)):
+        product = _product(factors, summed, backwards)
+        kept_first = (kept is low) != backwards
+        first = len(partial) // len(product) if kept_first else len(product)
+        out = np.zeros((len(partial) // len(product), partial.shape[1]), np.result_type(partial, product))
+        add = add_over_second if kept_first else add_over_first
+        add(partial.reshape(first, -1, partial.shape[1]), product, out)
+        _descend(out, kept, factors, update, backwards)
+
+
+def _product(factors: Sequence[Array], modes: Sequence[int], backwards: bool) -> Array:
+    return khatri_rao([factors[mode] for mode in (reversed(modes) if backwards else modes)])
