@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -75,4 +76,25 @@ def pairwise_path(equation: Equation, shapes: tuple[tuple[int, ...], ...]) -> li
     Returns steps of (places of the tensors to take, descending, and their equation); a result goes to the end.
     """
     _, info = opt_einsum.contract_path(str(equation), *shapes, shapes=True, optimize="auto")
-    return [(tuple(sorted(step[0], reverse=True)), step[2]) for step in info.contraction_list]
+    sizes, terms, steps = index_sizes(equation, shapes), list(equation.inputs), []
+    for step in info.contraction_list:
+        places = tuple(sorted(step[0], reverse=True))
+        taken = [terms.pop(place) for place in places]
+        kept = step[2].partition("->")[2]
+        output = _like_the_larger(taken, kept, sizes) if terms else equation.output
+        steps.append((places, f"{','.join(taken)}->{output}"))
+        terms.append(output)
+    return steps
+
+
+def _like_the_larger(taken: list[str], kept: str, sizes: dict[str, int]) -> str:
+    """The order of an intermediate result: that of the larger tensor, new indices in place of the summed ones.
+
+    Then what is read in long runs is also written in long runs (a matrix on a mode of a tensor: twice the speed).
+    """
+    larger = max(taken, key=lambda term: math.prod(sizes[letter] for letter in term))
+    summed = [place for place, letter in enumerate(larger) if letter not in kept]
+    new = [letter for letter in kept if letter not in larger]
+    place = summed[0] if summed else len(larger)
+    order = [*larger[:place], *new, *larger[place:]]
+    return "".join(letter for letter in dict.fromkeys(order) if letter in kept)

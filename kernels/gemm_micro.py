@@ -61,9 +61,15 @@ def transpose_square(source, offsets, offsets_at, shift, target, target_at, step
             target[target_at + j * step + i] = source[begin + j]
 
 
-def copy_run(source, source_at, target, target_at, count):  # type: ignore[no-untyped-def]
-    """target[target_at : target_at + count] = source[source_at : source_at + count], whole vectors first."""
-    target[target_at : target_at + count] = source[source_at : source_at + count]
+def copy_steps(source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count):  # type: ignore[no-untyped-def]
+    """target[target_at + (j * depth + p) * width + i] = source[source_at + sums[p] + offsets[j * width] + i].
+
+    For panels j < n_panels, steps p < depth, rows i < count, which is a multiple of SQUARE.
+    """
+    for p in range(depth):
+        for j in range(n_panels):
+            begin, to = source_at + sums[p] + offsets[j * width], target_at + (j * depth + p) * width
+            target[to : to + count] = source[begin : begin + count]
 
 
 @overload(multiply_tile, inline="never")
@@ -87,17 +93,10 @@ def _transpose_square(source, offsets, offsets_at, shift, target, target_at, ste
     return compiled
 
 
-@overload(copy_run)
-def _copy_run(source, source_at, target, target_at, count):  # type: ignore[no-untyped-def]
-    lanes = VECTOR_BYTES // (source.dtype.bitwidth // 8)
-
-    def compiled(source, source_at, target, target_at, count):  # type: ignore[no-untyped-def]
-        done = 0
-        while done + lanes <= count:
-            _copy_vector(source, source_at + done, target, target_at + done)
-            done += lanes
-        for i in range(done, count):
-            _copy_one(source, source_at + i, target, target_at + i)
+@overload(copy_steps, inline="never")
+def _copy_steps(source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count):  # type: ignore[no-untyped-def]
+    def compiled(source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count):  # type: ignore[no-untyped-def]
+        _steps(source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count)
 
     return compiled
 
@@ -236,25 +235,24 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
 
 
 @intrinsic
-def _copy_vector(typing, source, source_at, target, target_at):  # type: ignore[no-untyped-def]
+def _steps(typing, source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count):  # type: ignore[no-untyped-def]
     size = _bytes_of(source)
 
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         at = _Emitter(context, builder, signature, arguments)
-        kind = ir.VectorType(at.element(0), VECTOR_BYTES // size)
-        value = at.load(builder.gep(at.data(0), [at.integer(1)]), kind, size)
-        at.store(value, builder.gep(at.data(2), [at.integer(3)]), size)
+        kind = ir.VectorType(at.element(0), SQUARE)
+        first, target = builder.gep(at.data(0), [at.integer(1)]), builder.gep(at.data(4), [at.integer(5)])
+        sums, offsets, depth, width = at.data(2), at.data(7), at.integer(3), at.integer(6)
+        chunks = builder.lshr(at.integer(9), at.index(SQUARE.bit_length() - 1))
+        with cgutils.for_range(builder, depth) as step:
+            begin = builder.gep(first, [builder.load(builder.gep(sums, [step.index]))])
+            with cgutils.for_range(builder, at.integer(8)) as panel:
+                offset = builder.load(builder.gep(offsets, [builder.mul(panel.index, width)]))
+                row = builder.add(builder.mul(panel.index, depth), step.index)
+                run, to = builder.gep(begin, [offset]), builder.gep(target, [builder.mul(row, width)])
+                with cgutils.for_range(builder, chunks) as chunk:
+                    place = builder.mul(chunk.index, at.index(SQUARE))
+                    at.store(at.load(builder.gep(run, [place]), kind, size), builder.gep(to, [place]), size)
         return context.get_dummy_value()
 
-    return types.void(source, source_at, target, target_at), emit
-
-
-@intrinsic
-def _copy_one(typing, source, source_at, target, target_at):  # type: ignore[no-untyped-def]
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        at = _Emitter(context, builder, signature, arguments)
-        value = builder.load(builder.gep(at.data(0), [at.integer(1)]))
-        builder.store(value, builder.gep(at.data(2), [at.integer(3)]))
-        return context.get_dummy_value()
-
-    return types.void(source, source_at, target, target_at), emit
+    return types.void(source, source_at, sums, depth, target, target_at, width, offsets, n_panels, count), emit

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numba
 
 from tdtool.kernels.backend import jit
-from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, copy_run, transpose_square
+from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, copy_steps, transpose_square
 from tdtool.kernels.gemm_places import ACROSS, COPY, GATHER, TURN
 
+#: Panels that are copied at once: more would not fit into the ways of a first-level cache.
+_TOGETHER = 8
 _at = numba.uintp  # an index that is never taken from the end
 
 
@@ -18,18 +20,36 @@ def pack(source, base, n_panels, counts, methods, offsets, sums, depth, width, p
     source : flat, real; entry (i, p) of panel j is at base + offsets[j * width + i] + sums[p].
     counts, methods : of each panel, see gemm_places.
     """
+    copied = 0
     for j in range(n_panels):
         begin, at, count = j * width, j * depth * width, abs(counts[j])
         if methods[j] == COPY:
-            first = base + offsets[begin]
-            for p in range(depth):
-                copy_run(source, first + sums[p], packed, at + p * width, count)
+            if j >= copied:
+                copied = _copy(source, base, j, n_panels, counts, methods, offsets, sums, depth, width, packed)
         elif methods[j] == TURN:
             _turn(source, base + sums[0], count, offsets, begin, depth, width, packed, at)
         elif methods[j] == ACROSS:
             _turn_across(source, base, count, offsets, begin, sums, depth, width, packed, at)
         elif methods[j] == GATHER:
             _gather(source, base, count, offsets, begin, sums, depth, width, packed, at)
+
+
+@jit
+def _copy(source, base, panel, n_panels, counts, methods, offsets, sums, depth, width, packed):  # type: ignore[no-untyped-def]
+    """Some panels whose rows are runs, step by step: neighbouring runs are read as one. Returns where it stopped."""
+    end = panel
+    while (
+        end < n_panels and end < panel + _TOGETHER and methods[end] == COPY and abs(counts[end]) == abs(counts[panel])
+    ):
+        end += 1
+    count, begin, at = abs(counts[panel]), panel * width, panel * depth * width
+    whole = count // SQUARE * SQUARE
+    copy_steps(source, base, sums, depth, packed, at, width, offsets[begin:], end - panel, whole)
+    if whole < count:
+        for j in range(end - panel):
+            rest, to = begin + j * width + whole, at + j * depth * width + whole
+            _gather(source, base, count - whole, offsets, rest, sums, depth, width, packed, to)
+    return end
 
 
 @jit

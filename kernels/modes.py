@@ -6,6 +6,7 @@ Letters: N order, I_n size of mode n, J rows of a matrix. float32, float64, comp
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tdtool.kernels.operands import checked_mode, floating, memory_order, merged
 from tdtool.kernels.skinny import multiply_left, multiply_right
 from tdtool.kernels.sparse_tensor import SparseTensor, sparse_gram
+from tdtool.kernels.threads import READING, blocks, pays, run_parallel, tree_sum
 
 Array = NDArray[Any]
 
@@ -132,7 +134,7 @@ def gram(tensor: Array | SparseTensor, mode: int) -> Array:
     total = np.zeros((size, size), tensor.dtype)
     if tensor.size:
         stack = np.moveaxis(tensor.reshape(shape), place, -2) if len(shape) > 1 else tensor[:, None]
-        _add_gram(stack, total)
+        _share_gram(stack, total)
     return total[::-1, ::-1] if flipped else total
 
 
@@ -141,9 +143,20 @@ def norm(tensor: Array | SparseTensor) -> float:
     if isinstance(tensor, SparseTensor):
         return tensor.norm()
     tensor = floating(tensor)
+    if not pays(tensor.size * READING):
+        return math.sqrt(math.fsum(_squares(tensor)))
+    axis = max(range(tensor.ndim), key=lambda axis: abs(tensor.strides[axis]) * (tensor.shape[axis] > 1))
+    slices = np.moveaxis(tensor, axis, 0)
+    parts = blocks(len(slices), tensor.size * READING)
+    sums = run_parallel([functools.partial(_squares, slices[part]) for part in parts])
+    return math.sqrt(math.fsum(piece for found in sums for piece in found))
+
+
+def _squares(tensor: Array) -> list[float]:
+    """The squared norms of pieces of a tensor, in double precision."""
     wide = np.dtype(np.complex128 if tensor.dtype.kind == "c" else np.float64)
     pieces = np.nditer(tensor, ["external_loop", "buffered", "zerosize_ok"], op_dtypes=wide, buffersize=1 << 15)
-    return math.sqrt(math.fsum(float(np.vdot(piece, piece).real) for piece in pieces))
+    return [float(np.vdot(piece, piece).real) for piece in pieces]
 
 
 def _multiply(tensor: Array, matrix: Array, mode: int, out: Array) -> None:
@@ -159,6 +172,21 @@ def _multiply(tensor: Array, matrix: Array, mode: int, out: Array) -> None:
     shape, place = merged(tensor.shape, mode, tensor.strides, out.strides)
     tensor = tensor.reshape(shape)
     out = out.reshape([*shape[:place], matrix.shape[0], *shape[place + 1 :]], copy=False)
+    work = float(tensor.size) * (len(matrix) + READING)
+    others = [axis for axis in range(len(shape)) if axis != place]
+    if not (others and pays(work)):
+        _multiply_part(tensor, matrix, place, out)
+        return
+    # The slowest other mode that is long enough for its blocks to be rows or columns of whole tiles.
+    axis = next((axis for axis in others if shape[axis] >= _LONG), max(others, key=lambda other: shape[other]))
+    before = (slice(None),) * axis
+    parts = [(*before, part) for part in blocks(shape[axis], work, least=_TILE if shape[axis] >= _LONG else 1)]
+    run_parallel([functools.partial(_multiply_part, tensor[part], matrix, place, out[part]) for part in parts])
+
+
+def _multiply_part(tensor: Array, matrix: Array, place: int, out: Array) -> None:
+    """out = tensor x_place matrix, for a tensor whose modes cannot be merged any more."""
+    shape = tensor.shape
     if len(shape) == 1:
         np.matmul(matrix, tensor, out=out)
     elif len(shape) == 2 and place == 1:
@@ -171,8 +199,29 @@ def _multiply(tensor: Array, matrix: Array, mode: int, out: Array) -> None:
         np.matmul(matrix, np.moveaxis(tensor, place, -2), out=np.moveaxis(out, place, -2))
 
 
+#: The size of a mode that is cut in blocks before any faster one is; their places, in whole tiles.
+_LONG, _TILE = 64, 8
+#: The most partial Gram matrices, and how many times smaller than the tensor they are together.
+_GRAMS, _SMALL_SUMS = 8, 4
 #: Entries of a slice from which on a Gram matrix is summed slice by slice, and of the blocks packed below that.
 _LARGE_SLICE, _PACKED = 2**14, 2**16
+
+
+def _share_gram(stack: Array, total: Array) -> None:
+    """`_add_gram`, a large stack in blocks that threads share."""
+    work = float(stack.size) * (len(total) / 4 + READING)
+    if not pays(work):
+        _add_gram(stack, total)
+        return
+    # A stack of one matrix is cut through its columns.
+    axis = next((axis for axis, size in enumerate(stack.shape) if size > 1 and axis != stack.ndim - 2), stack.ndim - 1)
+    parts = [
+        (slice(None),) * axis + (part,)
+        for part in blocks(stack.shape[axis], work, most=min(_GRAMS, stack.size // (_SMALL_SUMS * total.size)))
+    ]
+    sums = [total, *(np.zeros_like(total) for _ in parts[1:])]
+    run_parallel([functools.partial(_add_gram, stack[part], kept) for part, kept in zip(parts, sums, strict=True)])
+    tree_sum(sums)
 
 
 def _add_gram(stack: Array, total: Array) -> None:

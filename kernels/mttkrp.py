@@ -18,17 +18,18 @@ from tdtool.kernels.sparse_tensor import SparseTensor, sparse_mttkrp
 Array = NDArray[Any]
 
 
-def mttkrp(tensor: Array | SparseTensor, factors: Sequence[Array], mode: int, *, threads: int = 1) -> Array:
+def mttkrp(tensor: Array | SparseTensor, factors: Sequence[Array], mode: int) -> Array:
     """unfold(tensor, mode) @ khatri_rao(the other factors in order): (I_n, R).
 
     factors : N arrays (I_n, R); of factors[mode] only the shape and the type count. A dense tensor may have any strides
-    and is not copied; the workspace is bounded. threads : for a sparse tensor (a dense one has those of the BLAS).
+    and is not copied; the workspace is bounded. As many threads share the work as `threads.using` allows; the result
+    does not depend on them.
     ValueError: sizes that do not match, no such mode.
 
     Source: Bader and Kolda 2007, "Efficient MATLAB computations with sparse and factored tensors", section 5.
     """
     if isinstance(tensor, SparseTensor):
-        return sparse_mttkrp(tensor, factors, mode, threads=threads)
+        return sparse_mttkrp(tensor, factors, mode)
     tensor = floating(tensor)
     return dense_mttkrp(tensor, checked_factors(tensor.shape, factors), checked_mode(mode, tensor.ndim))
 
@@ -37,8 +38,6 @@ def mttkrp_sweep(
     tensor: Array | SparseTensor,
     factors: MutableSequence[Array],
     update: Callable[[int, Array], Array],
-    *,
-    threads: int = 1,
 ) -> None:
     """factors[mode] = update(mode, mttkrp(tensor, factors, mode)) for mode 0, 1, ..., N - 1.
 
@@ -57,4 +56,4 @@ def mttkrp_sweep(
             tree_sweep(tensor, factors, update, split)
             return
     for mode in range(len(tensor.shape)):
-        factors[mode] = update(mode, mttkrp(tensor, factors, mode, threads=threads))
+        factors[mode] = update(mode, mttkrp(tensor, factors, mode))

@@ -10,6 +10,7 @@ factorizations", section III.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,11 +21,14 @@ from numpy.typing import NDArray
 from tdtool.kernels.mttkrp_cpu import add_over_first
 from tdtool.kernels.operands import memory_order, merged
 from tdtool.kernels.skinny import multiply_left, multiply_right
+from tdtool.kernels.threads import READING, blocks, pays, run_parallel, tree_sum
 
 Array = NDArray[Any]
 
 #: Entries of a workspace: what is written in a matrix product is read again before it has left the cache.
 _BLOCK = 2**16
+#: Rows of a result that are worth a thread; how many times smaller than the tensor all partial sums are.
+_ROWS, _SMALL_SUMS = 16, 8
 
 
 def dense_mttkrp(tensor: Array, factors: Sequence[Array], mode: int) -> Array:
@@ -34,8 +38,36 @@ def dense_mttkrp(tensor: Array, factors: Sequence[Array], mode: int) -> Array:
     if tensor.size and out.size:
         axes, slices = memory_order(tensor)
         turned = [np.ascontiguousarray(factors[axis][slices[axis]], dtype) for axis in axes]
-        _add(tensor[slices].transpose(axes), turned, axes.index(mode), out[slices[mode]])
+        _share(tensor[slices].transpose(axes), turned, axes.index(mode), out[slices[mode]])
     return out
+
+
+def _share(tensor: Array, factors: Sequence[Array], mode: int, out: Array) -> None:
+    """`_add`, a large tensor in blocks that threads share.
+
+    Blocks of the slowest other mode lie together and need their rows of the Khatri-Rao product alone, but each gives a
+    partial sum; where that mode is too short, or the sums are too large, blocks of the mode itself write to their rows.
+    """
+    work = float(tensor.size) * (out.shape[1] + READING)
+    if not pays(work):
+        _add(tensor, factors, mode, out)
+        return
+    axis = next((axis for axis, size in enumerate(tensor.shape) if axis != mode and size > 1), mode)
+    sums = blocks(tensor.shape[axis], work, most=tensor.size // (_SMALL_SUMS * out.size))
+    rows = blocks(len(out), work, least=_ROWS)
+    if axis == mode or len(rows) > len(sums):
+        run_parallel([functools.partial(_add_block, tensor, factors, mode, out, mode, part) for part in rows])
+    else:
+        parts = [out, *(np.zeros(out.shape, out.dtype) for _ in sums[1:])]
+        calls = zip(parts, sums, strict=True)
+        run_parallel([functools.partial(_add_block, tensor, factors, mode, kept, axis, part) for kept, part in calls])
+        tree_sum(parts)
+
+
+def _add_block(tensor: Array, factors: Sequence[Array], mode: int, out: Array, axis: int, part: slice) -> None:
+    """out += MTTKRP of slices of one mode; of the rows of `out` where it is that mode."""
+    within = [factor[part] if other == axis else factor for other, factor in enumerate(factors)]
+    _add(tensor[(slice(None),) * axis + (part,)], within, mode, out[part] if axis == mode else out)
 
 
 def _add(tensor: Array, factors: Sequence[Array], mode: int, out: Array) -> None:
@@ -53,9 +85,7 @@ def _add(tensor: Array, factors: Sequence[Array], mode: int, out: Array) -> None
         axis = next(axis for axis, size in enumerate(tensor.shape) if size > 1)
         middle = tensor.shape[axis] // 2
         for half in (slice(None, middle), slice(middle, None)):
-            part = [factor[half] if other == axis else factor for other, factor in enumerate(factors)]
-            place_in_tensor = (slice(None),) * axis + (half,)
-            _add(tensor[place_in_tensor], part, mode, out[half] if axis == mode else out)
+            _add_block(tensor, factors, mode, out, axis, half)
 
 
 def _add_merged(tensor: Array, before: Sequence[Array], after: Sequence[Array], out: Array) -> None:
@@ -87,7 +117,7 @@ def _add_second_first(tensor: Array, before: Sequence[Array], after: Sequence[Ar
         for rows, left in khatri_rao_blocks(before, rank, step):
             partial = work[: len(left)]
             multiply_right(tensor[rows, :, columns], right, partial)
-            add_over_first(partial, left, out)
+            add_over_first(partial, left, out, 0, size)
 
 
 def _add_first_first(tensor: Array, before: Sequence[Array], after: Sequence[Array], out: Array) -> None:

@@ -6,6 +6,7 @@ the tensor times the new factors of the first half serves all modes of the secon
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any
@@ -17,9 +18,13 @@ from tdtool.kernels.khatri_rao import khatri_rao
 from tdtool.kernels.mttkrp_cpu import add_over_first, add_over_second
 from tdtool.kernels.mttkrp_dense import dense_mttkrp
 from tdtool.kernels.operands import checked_factors
-from tdtool.kernels.skinny import multiply_left, multiply_right
+from tdtool.kernels.skinny import multiply_left, multiply_rows
+from tdtool.kernels.threads import READING, blocks, pays, run_parallel, tree_sum
 
 Array = NDArray[Any]
+
+#: Columns, or sums, that are worth a thread.
+_COLUMNS = 64
 
 
 def split_mode(tensor: Array, rank: int) -> int | None:
@@ -57,13 +62,22 @@ def tree_sweep(
 def _times(matrix: Array, product: Array, kept_first: bool) -> Array:
     """matrix @ product : (P, R), or matrix.T @ product : (S, R)."""
     dtype = np.result_type(matrix, product)
+    n_rows, n_columns = matrix.shape
+    rank = product.shape[1]
     if kept_first:
-        out = np.empty((1, len(matrix), product.shape[1]), dtype)
-        multiply_right(matrix[None], product, out)
-        return out[0]
-    turned = np.empty((1, product.shape[1], matrix.shape[1]), dtype)
-    multiply_left(product.T, matrix[None], turned)
-    return np.ascontiguousarray(turned[0].T)
+        out = np.empty((n_rows, rank), dtype)
+        multiply_rows(matrix, product, out)
+        return out
+    work = float(matrix.size) * (rank + READING)
+    if pays(work) and n_columns <= n_rows:
+        rows = blocks(n_rows, work)
+        parts = np.empty((len(rows), rank, n_columns), dtype)
+        places = [(part, slice(None), parts[place : place + 1]) for place, part in enumerate(rows)]
+    else:
+        parts = np.empty((1, rank, n_columns), dtype)
+        places = [(slice(None), part, parts[:, :, part]) for part in blocks(n_columns, work, least=_COLUMNS)]
+    run_parallel([functools.partial(multiply_left, product[r].T, matrix[None, r, c], out) for r, c, out in places])
+    return np.ascontiguousarray(tree_sum(list(parts)).T)
 
 
 def _descend(
@@ -84,7 +98,12 @@ def _descend(
         first = len(partial) // len(product) if kept_first else len(product)
         out = np.zeros((len(partial) // len(product), partial.shape[1]), np.result_type(partial, product))
         add = add_over_second if kept_first else add_over_first
-        add(partial.reshape(first, -1, partial.shape[1]), product, out)
+        shared = (partial.reshape(first, -1, partial.shape[1]), product, out)
+        if pays(partial.size * READING):
+            shares = blocks(len(out), partial.size * READING, least=_COLUMNS)
+            run_parallel([functools.partial(add, *shared, part.start, part.stop) for part in shares])
+        else:
+            add(*shared, 0, len(out))
         _descend(out, kept, factors, update, backwards)
 
 

@@ -237,7 +237,7 @@ def parseval(spectrum: NDArray[Any], product: NDArray[Any], hash_length: int) ->
 
 
 def parseval_weights(hash_length: int) -> NDArray[np.float64]:
-    """(L // 2 + 1,): inner products over L real places are sums over half of the transform, the other half mirrors it."""
+    """(L // 2 + 1,): weights of an inner product over L real places, taken over the kept half of the transform."""
     weight = np.full(hash_length // 2 + 1, 2.0 / hash_length)
     weight[0] = 1.0 / hash_length
     if hash_length % 2 == 0:

@@ -6,6 +6,7 @@ rate of OpenBLAS 0.3.31, which packs the tensor.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 from tdtool.kernels.skinny_cpu import left_products, right_products
 from tdtool.kernels.skinny_micro import VECTOR_BYTES
+from tdtool.kernels.threads import READING, blocks, pays, run_parallel
 
 Array = NDArray[Any]
 
 #: The most columns of a narrow matrix; the fewest multiplications for which tiles are set up; entries of a workspace.
 _NARROW, _FEWEST, _WORK = 128, 2**14, 2**15
+#: Rows that are worth a thread: whole tiles, and few enough cuts through them.
+_ROWS = 64
 _SETTINGS: Any = numba.config
 _entries: dict[tuple[str, str], Callable[[Array, Array, Array], None]] = {}
 
@@ -30,9 +34,40 @@ def multiply_right(stack: Array, matrix: Array, out: Array) -> None:
     if not _suits(stack, matrix, out, rank):
         np.matmul(stack, matrix, out=out)
         return
-    lanes = VECTOR_BYTES // out.itemsize
-    padded = np.zeros((matrix.shape[0], -(-rank // lanes) * lanes), out.dtype)
+    _multiply_padded(stack, _padded(matrix), rank, out)
+
+
+def multiply_rows(tensor: Array, matrix: Array, out: Array) -> None:
+    """out = tensor @ matrix, rows of a large tensor by several threads. tensor : (M, P); matrix : (P, R); out : (M, R).
+
+    Any strides, no overlap.
+    """
+    rank = matrix.shape[1]
+    work = float(tensor.size) * (rank + READING)
+    if not pays(work):
+        multiply_right(tensor[None], matrix, out[None])
+        return
+    suits = _suits(tensor, matrix, out, rank)
+    padded = _padded(matrix) if suits else matrix
+
+    def part(rows: slice) -> None:
+        if suits:
+            _multiply_padded(tensor[None, rows], padded, rank, out[None, rows])
+        else:
+            np.matmul(tensor[rows], matrix, out=out[rows])
+
+    run_parallel([functools.partial(part, rows) for rows in blocks(len(tensor), work, least=_ROWS)])
+
+
+def _padded(matrix: Array) -> Array:
+    """The matrix (P, R) with columns of zeros up to whole vector registers."""
+    rank, lanes = matrix.shape[1], VECTOR_BYTES // matrix.itemsize
+    padded = np.zeros((matrix.shape[0], -(-rank // lanes) * lanes), matrix.dtype)
     padded[:, :rank] = matrix
+    return padded
+
+
+def _multiply_padded(stack: Array, padded: Array, rank: int, out: Array) -> None:
     width = padded.shape[1]
     entry = _entry(right_products, out.dtype)
     if width == rank and out.strides[2] == out.itemsize:

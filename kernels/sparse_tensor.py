@@ -5,10 +5,12 @@ Letters: N order, I_n size of mode n, R rank, nnz number of stored entries.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from tdtool.kernels.operands import checked_factors, checked_mode, floating
 from tdtool.kernels.sparse_tensor_cpu import list_mttkrp, model_at, tree_mttkrp
 from tdtool.kernels.sparse_tree import EntryList, FibreTree, entry_order, first_of_each, visit_order
+from tdtool.kernels.threads import blocks, run_parallel, using
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -25,6 +28,8 @@ Floats = NDArray[np.float64]
 #: A dense (I, I) is made up to this I (0.8 GB), and a dense tensor up to this many entries (1 GB).
 _LARGEST_GRAM, _LARGEST_DENSE = 10_000, 2**27
 _MAX_ORDER = 8
+#: What an operation on an entry costs more than one in a matrix product: its operands lie anywhere.
+_SCATTERED = 4
 #: Entries whose coordinates are put side by side at a time.
 _ENTRIES = 2**16
 
@@ -99,10 +104,11 @@ class SparseTensor:
         return self._orders[mode]
 
 
-def sparse_mttkrp(tensor: SparseTensor, factors: Sequence[Array], mode: int, *, threads: int = 1) -> Floats:
+def sparse_mttkrp(tensor: SparseTensor, factors: Sequence[Array], mode: int, *, threads: int | None = None) -> Floats:
     """unfold(tensor, mode) @ khatri_rao(the other factors in order): (I_n, R) float64.
 
-    factors : N real arrays (I_n, R); of factors[mode] only the shape counts. The result does not depend on threads.
+    factors : N real arrays (I_n, R); of factors[mode] only the shape counts. threads : at most so many, default those
+    that kernels may use here (`threads.using`); the result does not depend on them.
     ValueError: sizes that do not match, no such mode.
     """
     mode = checked_mode(mode, tensor.order)
@@ -121,12 +127,9 @@ def sparse_mttkrp(tensor: SparseTensor, factors: Sequence[Array], mode: int, *, 
             shared = (mode, places, tensor.values, stacked, offsets)
             list_mttkrp(visit.order, visit.start, *shared, first, last, out)
 
-    cuts = _cuts(visit, threads)
-    if len(cuts) == 2:
-        rows_of(*cuts)
-        return out
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(rows_of, cuts[:-1], cuts[1:]))
+    work = float(tensor.nnz) * _SCATTERED * stacked.shape[1] * tensor.order
+    with contextlib.nullcontext() if threads is None else using(threads):
+        run_parallel([functools.partial(rows_of, *part) for part in _cuts(visit, work)])
     return out
 
 
@@ -174,11 +177,12 @@ def sparse_gram(tensor: SparseTensor, mode: int) -> Floats:
     return out
 
 
-def _cuts(visit: FibreTree | EntryList, threads: int) -> list[int]:
-    """Borders of the roots' shares, one a thread, by the number of nodes below the roots."""
+def _cuts(visit: FibreTree | EntryList, work: float) -> list[tuple[int, int]]:
+    """Blocks of roots, first and last + 1, with about as many nodes below them each."""
     below = visit.start[: visit.n_roots + 1]
-    wanted = np.linspace(below[0], below[-1], max(threads, 1) + 1)[1:-1]
-    return [0, *(int(cut) for cut in np.searchsorted(below, wanted)), visit.n_roots]
+    wanted = [int(below[0]) + part.start for part in blocks(int(below[-1] - below[0]), work)]
+    borders = [0, *(int(cut) for cut in np.searchsorted(below, wanted[1:])), visit.n_roots]
+    return list(itertools.pairwise(borders))
 
 
 def _stacked(shape: Sequence[int], factors: Sequence[Array]) -> tuple[Floats, NDArray[np.int64]]:

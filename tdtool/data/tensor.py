@@ -213,7 +213,7 @@ def _facts(values: NDArray | SparseTensor, missing: NDArray[np.bool_] | None) ->
     if missing is None:
         return facts
     n = int(np.count_nonzero(missing))
-    return f"{facts}, {n:,} values missing ({_share(n / missing.size)})"
+    return f"{facts}, {n:,} {'value' if n == 1 else 'values'} missing ({_share(n / missing.size)})"
 
 
 def _share(share: float) -> str:

@@ -58,7 +58,7 @@ def compress_and_fit(
     """
     core, bases, turns = start(tensor, _core_ranks(tensor.shape, rank), rng)
     errors = [error_of(tensor, core, bases, length)]
-    core, bases, errors, _ = refine(tensor, core, bases, turns, errors, length, max_iters=1, tol=0.0)
+    core, bases, errors, _ = refine(tensor, core, bases, turns, errors, length, max_iters=1, tol=tol)
     outside = (errors[-1] * length) ** 2
     core = core.astype(np.float64, copy=False)
     problem = FullProblem(core, norm(core), outside=outside)

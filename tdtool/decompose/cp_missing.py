@@ -5,6 +5,7 @@ Letters: N order, I_n size of mode n, R rank, P = R (R + 1) / 2 pairs of compone
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tdtool.decompose.cp_updates import grams_of, hadamard
 from tdtool.kernels.khatri_rao import khatri_rao
 from tdtool.kernels.mttkrp import mttkrp, mttkrp_sweep
 from tdtool.kernels.sparse_tensor import SparseTensor
+from tdtool.kernels.threads import blocks, run_parallel
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -24,6 +26,8 @@ Floats = NDArray[np.float64]
 _DAMPING = 1e-11
 #: Passes over the components of a row that must not be negative.
 _INNER_SWEEPS = 8
+#: Rows that are worth a thread, and operations of their equations beyond the elimination, for each entry.
+_ROWS, _SOLVING = 16, 40
 #: The pattern is kept as a sparse tensor where less than this share of it is missing, or is there ...
 _SPARSE_SHARE = 0.1
 #: ... and the order allows it.
@@ -56,7 +60,7 @@ class MissingProblem:
             nonlocal inner, squared_model
             old = factors[mode]
             matrices = self._row_matrices(pairs, grams, mode)
-            new = self._solve(product.astype(np.float64, copy=False), matrices, old.astype(np.float64, copy=False))
+            new = self._solved(product.astype(np.float64, copy=False), matrices, old.astype(np.float64, copy=False))
             inner = float(np.einsum("ir,ir->", product, new))
             squared_model = float(np.einsum("ir,irs,is->", new, matrices, new, optimize=True))
             new = new.astype(old.dtype, copy=False)
@@ -68,6 +72,17 @@ class MissingProblem:
         if squared < 1e5 * np.finfo(self._tensor.dtype).eps * self._squared:
             squared = self._residual(factors)
         return max(squared, 0.0) / self._squared
+
+    def _solved(self, product: Floats, matrices: Floats, old: Floats) -> Floats:
+        """The new rows (I, R), blocks of them by several threads."""
+        new = np.empty_like(old)
+
+        def solve(rows: slice) -> None:
+            new[rows] = self._solve(product[rows], matrices[rows], old[rows])
+
+        shares = blocks(len(old), float(matrices.size) * (old.shape[1] + _SOLVING), least=_ROWS)
+        run_parallel([functools.partial(solve, rows) for rows in shares])
+        return new
 
     def _row_matrices(self, pairs: Sequence[Array], grams: Sequence[Floats], mode: int) -> Floats:
         """(I, R, R): for each row the Gram of those Khatri-Rao rows whose values were observed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from tdtool.decompose.results import CPFit
 from tdtool.decompose.tucker import truncate
 from tdtool.kernels.modes import multi_mode_dot, norm
 from tdtool.kernels.sparse_tensor import SparseTensor
+from tdtool.kernels.threads import run_parallel
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -34,6 +36,7 @@ EXACT = 1e-6  # relative error at which nothing is left to explain
 PATIENCE = 2  # ranks in a row that fail in every respect end the search
 _SPLIT_SIZE = 4  # a mode that is split has at least this size ...
 _SPLIT_MODES = 2  # ... and is among this many largest
+_TOGETHER = 2**20  # products a mode from which two halves are fitted at once: smaller fits would wait for each other
 _SWEEPS = 100  # for a half: those that need more do not agree
 _DRAWS = 10  # of halves, until every slice of both has values
 
@@ -89,11 +92,12 @@ def split_half(
         halves = _halves(tensor.shape, rank, mode, mask, rng)
         if halves is None:
             return math.nan
-        fits = []
-        for chosen in halves:
-            missing = None if mask is None else np.take(mask, chosen, axis=mode)
-            part = _slices(tensor, mode, chosen)
-            fits.append(cp_als(part, rank, max_iters=_SWEEPS, nonnegative=nonnegative, mask=missing, rng=rng))
+        tasks = [
+            functools.partial(_half_fit, tensor, mode, chosen, rank, own, nonnegative=nonnegative, mask=mask)
+            for chosen, own in zip(halves, rng.spawn(2), strict=True)
+        ]
+        n_values = tensor.nnz if isinstance(tensor, SparseTensor) else tensor.size
+        fits = run_parallel(tasks) if n_values * rank >= _TOGETHER else [task() for task in tasks]
         agreements.append(_agreement(fits[0], fits[1], mode))
         n_good = sum(agreement >= CONGRUENT for agreement in agreements)
         if n_good >= most or len(agreements) - n_good > n_splits - most:
@@ -265,6 +269,22 @@ def _slices(tensor: Tensor, mode: int, chosen: NDArray[np.int64]) -> Tensor:
     coordinates[mode] = place[coordinates[mode]]
     shape = (*tensor.shape[:mode], chosen.size, *tensor.shape[mode + 1 :])
     return SparseTensor.from_coo(coordinates, tensor.values[kept], shape)
+
+
+def _half_fit(
+    tensor: Tensor,
+    mode: int,
+    chosen: NDArray[np.int64],
+    rank: int,
+    rng: np.random.Generator,
+    *,
+    nonnegative: bool,
+    mask: Mask | None,
+) -> CPFit:
+    """The fit to the slices `chosen` of a mode."""
+    missing = None if mask is None else np.take(mask, chosen, axis=mode)
+    part = _slices(tensor, mode, chosen)
+    return cp_als(part, rank, max_iters=_SWEEPS, nonnegative=nonnegative, mask=missing, rng=rng)
 
 
 def _agreement(first: CPFit, second: CPFit, mode: int) -> float:

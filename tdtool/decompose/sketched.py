@@ -41,7 +41,7 @@ _SETTLED_ROUGHLY, _SETTLED = 1e-3, 1e-6
 #: Transforms of factors are kept from step to step up to this size.
 _KEPT_BYTES = 1 << 28
 #: Seconds on one thread of: an operation of a matrix product; L log2 L-th of a transform; an entry hashed once.
-_FLOP_SECONDS, _FFT_SECONDS, _ENTRY_SECONDS = 5e-11, 1.5e-9, 1.2e-9
+_FLOP_SECONDS, _FFT_SECONDS, _ENTRY_SECONDS = 2.5e-11, 5e-10, 1.2e-9
 _EXPECTED_SWEEPS = 20
 
 
@@ -120,12 +120,17 @@ def sketched_power(
 
 
 def cheaper_exact(shape: Sequence[int], rank: int, hash_length: int, n_sketches: int) -> bool:
-    """Whether plain ALS on the dense tensor takes less time than sketched ALS, by operations (sizes only)."""
+    """Whether a dense tensor is decomposed in less time exactly than by sketched ALS, by operations (sizes only).
+
+    Exact is ALS on the tensor, or in the core of its Tucker decomposition, whichever costs less.
+    """
     order, entries = len(shape), math.prod(shape)
-    exact = _EXPECTED_SWEEPS * 4 * entries * rank * _FLOP_SECONDS
-    transforms = _EXPECTED_SWEEPS * 2 * order**2 * rank * n_sketches
+    sweeps = _EXPECTED_SWEEPS * 4 * entries * rank
+    compression = 2 * entries * max(shape, default=1)
+    transforms = _EXPECTED_SWEEPS * 3 * order * rank * n_sketches
     transform = hash_length * math.log2(max(hash_length, 2)) * _FFT_SECONDS
-    return exact < entries * n_sketches * _ENTRY_SECONDS + transforms * transform
+    sketched = entries * n_sketches * _ENTRY_SECONDS + transforms * transform
+    return min(sweeps, compression) * _FLOP_SECONDS < sketched
 
 
 def _warnings(estimated: float, error: float) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Letters: N order, I_n size and J_n rank of mode n, S_n a little more than J_n.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tdtool.decompose.tucker_subspaces import leading_vectors
 from tdtool.decompose.tucker_sweeps import pivots, project_some, settle
 from tdtool.kernels.modes import mode_dot, norm, unfold
+from tdtool.kernels.threads import READING, blocks, run_parallel
 
 Array = NDArray[Any]
 
@@ -88,8 +90,13 @@ def _sketch(tensor: Array, mode: int, length: int, rng: np.random.Generator) -> 
     sums = np.zeros((length, *slices.shape[1:]), tensor.dtype)
     buckets = rng.permutation(len(slices)) % length
     signs = rng.integers(0, 2, len(slices))
-    for part, bucket, sign in zip(slices, buckets, signs, strict=True):
-        (np.add if sign else np.subtract)(sums[bucket], part, out=sums[bucket])
+
+    def add(share: slice) -> None:
+        for bucket in range(share.start, share.stop):
+            for place in np.flatnonzero(buckets == bucket):
+                (np.add if signs[place] else np.subtract)(sums[bucket], slices[place], out=sums[bucket])
+
+    run_parallel([functools.partial(add, share) for share in blocks(length, float(tensor.size) * READING)])
     return np.moveaxis(sums, 0, mode)
 
 

@@ -18,6 +18,7 @@ from tdtool.data.tensor import LabelledTensor
 from tdtool.decompose.results import CPFit, TuckerFit
 from tdtool.errors import InputError, ResourceError
 from tdtool.kernels.sparse_tensor import SparseTensor
+from tdtool.kernels.threads import using
 from tdtool.run.components import core_entries, cp_components, squares_of, tucker_modes
 from tdtool.run.decompose_fit import Decomposition, fit_tensor
 from tdtool.run.decompose_plan import DecomposePlan, check_memory, memory_limit, plan_of
@@ -178,11 +179,13 @@ def _in_words(source: str) -> Iterator[None]:
         raise InputError(f"the decomposition failed: {error}", path=source, hint=hint) from error
 
 
-def _threads(workers: int | None) -> Any:
-    """BLAS uses as many threads as were asked for, from here on."""
+@contextlib.contextmanager
+def _threads(workers: int | None) -> Iterator[None]:
+    """Kernels use as many threads as were asked for, and BLAS one: its sums would depend on how many it has."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(workers or available_cores(), user_api="blas")
+    with threadpool_limits(1, user_api="blas"), using(workers or available_cores()):
+        yield
 
 
 def _read(source: str, config: TensorConfig, method: DecomposeConfig, memory: int | None) -> LabelledTensor:

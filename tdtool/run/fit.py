@@ -113,21 +113,28 @@ class TopicFitter:
         return third.n_topics
 
     def fit(self, n_topics: int, *, score: bool = True) -> TopicFit:
-        """Decompose, polish and score a model of n_topics; beyond what `prepare` returned, topics start from noise."""
+        """Decompose, polish and score a model of n_topics; beyond what `prepare` returned, topics start from noise.
+
+        With m3 "sketch" and a number of topics that is given, not chosen, the moments are forgotten once they are used:
+        who asks for a sketch is short of memory, and the polish needs its own.
+        """
         moments = self._moments
         if moments is None:
             raise ValueError("call prepare first")
         self.seconds = {"moments": self.seconds["moments"]}
         spectral, sweeps, stopped, form = self._decompose(moments, n_topics)
+        documents = moments.documents
+        if form == "sketch" and n_topics == self.config.n_topics:
+            moments = self._moments = None
         with self._stage("polish"):
-            model, passes, history = self._polish(moments, spectral)
+            model, passes, history = self._polish(documents, spectral)
         scores: dict[str, float] = {}
         topic_scores: dict[str, NDArray[np.float64]] = {}
         model = model.ordered()
         if score:
             with self._stage("scores"):
                 scores, topic_scores = score_model(
-                    self.engine.map_reduce, model, held_out=moments.documents.held_out, seed=self.config.seed
+                    self.engine.map_reduce, model, held_out=documents.held_out, seed=self.config.seed
                 )
         return TopicFit(model, scores, topic_scores, sweeps, stopped, form, passes, tuple(history), dict(self.seconds))
 
@@ -161,7 +168,7 @@ class TopicFitter:
         sketch = third_moment_sketch(self.engine.map_reduce, third, moments.documents.left_out, family)
         start = word_start(whitening.unwhitening, moments.first.moment1)
         with scipy.fft.set_workers(self.engine.workers):
-            return sketched_orthogonal_power(sketch, start, max_iters=_MAX_SWEEPS, tol=_TURNED_ON_SKETCH)
+            return sketched_orthogonal_power(sketch, start, tol=_TURNED_ON_SKETCH)
 
     def _advise(self, ratio: float) -> None:
         """Say once that an exact form is cheaper."""
@@ -169,14 +176,12 @@ class TopicFitter:
             log.note(f"the exact third moment would be about {ratio:.1f} times cheaper than sketches: leave out --m3")
             self._advised = True
 
-    def _polish(self, moments: Moments, model: TopicModel) -> tuple[TopicModel, int, list[float]]:
+    def _polish(self, documents: DocumentSets, model: TopicModel) -> tuple[TopicModel, int, list[float]]:
         self.engine.drop("expected")
-        watch = _Watch(self._tuning_perplexity(moments.documents)) if self.config.polish == "auto" else None
+        watch = _Watch(self._tuning_perplexity(documents)) if self.config.polish == "auto" else None
         passes = _MAX_PASSES if self.config.polish == "auto" else int(self.config.polish)
         counted = _Counter(watch)
-        model = polish(
-            self.engine.map_reduce, self.engine.take, model, moments.documents, passes=passes, keep_going=counted
-        )
+        model = polish(self.engine.map_reduce, self.engine.take, model, documents, passes=passes, keep_going=counted)
         if watch is not None and watch.best is not None:
             model = watch.best
         return model, counted.passes, watch.history if watch else []

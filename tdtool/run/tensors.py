@@ -150,7 +150,7 @@ def _check_values(tensor: LabelledTensor, method: str, source: str) -> None:
         if (block < 0).any():
             place = _first_negative(tensor, start, block)
             hint = "--method cp takes negative values"
-            raise InputError(f"a negative value at {place}; --method cp-nonneg takes none", path=source, hint=hint)
+            raise InputError(f"a negative value, {place}; --method cp-nonneg takes none", path=source, hint=hint)
 
 
 def _first_negative(tensor: LabelledTensor, start: int, block: NDArray[Any]) -> str:
@@ -166,7 +166,7 @@ def _first_negative(tensor: LabelledTensor, start: int, block: NDArray[Any]) -> 
         if labels is not None
     ]
     where = f"[{', '.join(map(str, indices))}] (counted from 0{''.join(f'; {text}' for text in named)})"
-    return f"{where}, {float(block[tuple(place)]):.4g},"
+    return f"{float(block[tuple(place)]):.4g} at {where}"
 
 
 def _blocks(tensor: LabelledTensor) -> Any:

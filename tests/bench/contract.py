@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> Result:
     chains = [f"chain {name}" for name in CHAINS if not peers or name in peers or name.startswith(_OURS)]
     result = ContractResult("contract", 1, hardware(), _about(options.full))
     for dtype, threads in settings:
-        for system, cap in shared_caps([*names, *chains], options.cap, options.full):
+        for system, cap in shared_caps([*chains, *names], options.cap, options.full):
             print(f"{system}, {dtype}, {threads} threads: at most {cap:.0f} s", file=sys.stderr)
             result.rows += _measured(system, cap, dtype, threads, sizes)
     _set_rates(result.rows)
@@ -157,12 +157,8 @@ def _measured(system: str, cap: float, dtype: str, threads: int, sizes: list[int
     package, module = _PACKAGES.get(name, ("numpy" if name.startswith("numpy") else "tdtool", "numpy"))
     if not cases:
         return []
-    if (
-        (name == "tdtool mkl"
-        and not version_of("mkl"))
-        or (importlib.util.find_spec(module) is None
-        and name != "tdtool mkl")
-    ):
+    is_here = version_of("mkl") if name == "tdtool mkl" else importlib.util.find_spec(module)
+    if not is_here:
         return [Row(name, "", cases[0][0], note=f"not installed: pip install {package}")]
     task = {"system": system, "cases": cases, "dtype": dtype, "seconds": 0.02}
     rows: list[Row] = []

@@ -7,6 +7,7 @@ one that returns a transposed view is asked for a contiguous copy. Timed are who
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import sys
@@ -26,6 +27,8 @@ Call = Callable[[], Any]
 Maker = Callable[[str, list[Array]], tuple[Call, Callable[[Any], Array]]]
 
 _ROUNDS = 5
+#: Calls that take longer are timed less often.
+_LONG_SECONDS, _LONG_ROUNDS = 0.05, 2
 #: Beyond this many entries of all indices together the check looks at a slice of the result.
 _CHECKED_ENTRIES = 1 << 22
 
@@ -131,9 +134,14 @@ def matmul() -> Maker:
         one, two = sorted(operands, key=lambda operand: operand.ndim)
         left, right = one.T, two.reshape(-1, two.shape[-1]).T
         gemm = blas.get_blas_funcs("gemm", (left, right))
-        return lambda: gemm(1, left, right), lambda _: np.einsum(equation, *operands, optimize=True)
+        return lambda: gemm(1, left, right), lambda _: _by_blas(equation, operands)
 
     return make
+
+
+def _by_blas(equation: str, operands: list[Array]) -> Array:
+    """A right answer, for the yardstick that has none."""
+    return np.ascontiguousarray(np.einsum(equation, *operands, optimize=True))
 
 
 SYSTEMS: dict[str, Callable[[], Maker]] = {
@@ -151,11 +159,18 @@ SYSTEMS: dict[str, Callable[[], Maker]] = {
 }
 
 
-def random_operands(equation: str, sizes: dict[str, int], dtype: str, seed: int = 0) -> list[Array]:
-    """One C-ordered operand a term."""
-    rng = np.random.default_rng(seed)
-    terms = equation.split("->")[0].split(",")
-    return [rng.standard_normal([sizes[letter] for letter in term]).astype(dtype) for term in terms]
+def random_operands(equation: str, sizes: dict[str, int], dtype: str) -> list[Array]:
+    """One C-ordered operand a term, cut from one row of random numbers: drawing anew would take long."""
+    shapes = [tuple(sizes[letter] for letter in term) for term in equation.split("->")[0].split(",")]
+    counts = [int(np.prod(shape)) for shape in shapes]
+    drawn = _drawn(sum(counts), dtype)
+    ends = np.cumsum(counts)
+    return [drawn[end - count : end].reshape(shape) for end, count, shape in zip(ends, counts, shapes, strict=True)]
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(count: int, dtype: str) -> Array:
+    return np.random.default_rng(0).standard_normal(count).astype(dtype)
 
 
 def time_call(call: Call, seconds: float) -> tuple[float, float]:
@@ -165,7 +180,7 @@ def time_call(call: Call, seconds: float) -> tuple[float, float]:
     once = max(time.perf_counter() - start, 1e-7)
     repeats = max(1, int(seconds / _ROUNDS / once))
     best, best_cpu = np.inf, np.inf
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if once < _LONG_SECONDS else _LONG_ROUNDS):
         start, cpu = time.perf_counter(), time.process_time()
         for _ in range(repeats):
             call()

@@ -112,9 +112,8 @@ def fit_topics(task: Task, report: Report) -> None:
     from tdtool.engine import LocalEngine
     from tdtool.run.fit import TopicFitter
 
-    exact = TopicsConfig(
-        task.rank, polish=0, m3="implicit", held_out=task.held_out, max_held_out=task.max_held_out, seed=task.seed
-    )
+    split: dict[str, Any] = {"held_out": task.held_out, "max_held_out": task.max_held_out, "seed": task.seed}
+    exact = TopicsConfig(polish=0, m3="implicit", **split)  # of no given number of topics: the moments serve all fits
     forms = [("exact", 0, exact)]
     for length in task.lengths:
         config = dataclasses.replace(exact, m3="sketch", hash_length=length, sketches=task.n_sketches)

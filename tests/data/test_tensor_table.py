@@ -134,7 +134,7 @@ def test_labelled_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dense(tensor), [[3, 4.5, 1], [np.nan, 2, -1000]])
     assert tensor.labels == (["Ann", "Bob"], ["math", "verbal", "memory"])
     assert tensor.mode_names == ("name", "column")
-    assert tensor.description.startswith("CSV, table of 2 x 3 float64, 1 values missing")
+    assert tensor.description.startswith("CSV, table of 2 x 3 float64, 1 value missing")
 
 
 @pytest.mark.parametrize("corner", ["", "name"])

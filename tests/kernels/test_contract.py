@@ -267,6 +267,24 @@ def test_threads_give_the_same_bits(
     close(alone, equation, *operands, tolerance=_BY_DTYPE[dtype])
 
 
+@pytest.mark.parametrize("case", ["1.1", "1.3", "3.3", "6.5"])
+def test_large_matrices_go_to_the_blas_where_vectors_are_short(
+    case: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract_pairwise, "_BLAS_SIZE", 1)
+    monkeypatch.setattr(module, "_ready", {})
+    contract_pairwise.ready_step.cache_clear()
+    equation = oracle.c_ordered_equation(case)
+    operands = oracle.random_operands(equation, SIZES, rng)
+    try:
+        for _ in range(3):
+            close(contract(equation, *operands), equation, *operands)
+        assert next(iter(module._ready.values())).entry.func is contract_pairwise._blas
+    finally:
+        contract_pairwise.ready_step.cache_clear()
+        module._ready.clear()
+
+
 def test_threads_share_batches_too(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract_pairwise, "_THREAD_FLOPS", 1)
     contract_pairwise.ready_step.cache_clear()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
-from numba.core.registry import CPUDispatcher
 from numpy.typing import NDArray
 
 from tdtool.kernels import gemm_blas, gemm_cpu, gemm_micro
@@ -22,6 +22,7 @@ from tests import oracles_contract as oracle
 M, N, K, B = 5, 3, 7, 2
 TOLERANCE = {"f": 1e-5, "d": 1e-13, "F": 1e-5, "D": 1e-13}
 _BLAS = ["openblas", "mkl"]
+Compile = Callable[[Callable[..., None]], Any]
 
 
 def need(blas: str) -> None:
@@ -142,12 +143,14 @@ def test_every_way_to_fill_panels_is_met() -> None:
     assert needed | {(places.RUN_ON, False), (places.RUN_ON, True)} <= found or gemm_micro.VECTOR_BYTES < 64
 
 
-def compiled(function: Callable[..., None]) -> Any:
-    """Compiled even where compilation is off, for functions that call nothing but vector code."""
-    return CPUDispatcher(function, targetoptions={"nopython": True})
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Compile:
+    """Compiles even where compilation is off, functions that call nothing but vector code."""
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    return lambda function: numba.njit(function)
 
 
-def test_the_vector_tile_is_its_python_twin(rng: np.random.Generator) -> None:
+def test_the_vector_tile_is_its_python_twin(compiled: Compile, rng: np.random.Generator) -> None:
     height, width = 3 * gemm_micro.VECTOR_BYTES // 8, gemm_micro.COLUMNS
     packed = rng.integers(-5, 6, 4 * (height + width)).astype(float)
     columns = np.arange(width, dtype=np.int64) * (height + 1)
@@ -165,15 +168,15 @@ def test_the_vector_tile_is_its_python_twin(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", "fd")
-def test_vector_copies_are_their_python_twins(dtype: str, rng: np.random.Generator) -> None:
+def test_vector_copies_are_their_python_twins(compiled: Compile, dtype: str, rng: np.random.Generator) -> None:
     source = rng.standard_normal(200).astype(dtype)
-    offsets = rng.permutation(100)[: gemm_micro.SQUARE + 1].astype(np.int64)
+    offsets = np.sort(rng.permutation(80)[:81]).astype(np.int64)
 
     def turn(source, offsets, target):  # type: ignore[no-untyped-def]
         gemm_micro.transpose_square(source, offsets, 1, 3, target, 2, 11)
 
-    def copy(source, target, count):  # type: ignore[no-untyped-def]
-        gemm_micro.copy_run(source, 5, target, 1, count)
+    def copy(source, target, count, n_panels):  # type: ignore[no-untyped-def]
+        gemm_micro.copy_steps(source, 5, offsets[1:4], 3, target, 1, 40, offsets, n_panels, count)
 
     vector_turn, vector_copy = compiled(turn), compiled(copy)
     found, expected = np.zeros((2, 11 * gemm_micro.SQUARE + 2), dtype)
@@ -181,15 +184,15 @@ def test_vector_copies_are_their_python_twins(dtype: str, rng: np.random.Generat
     turn(source, offsets, expected)
     np.testing.assert_array_equal(found, expected)
     assert np.count_nonzero(found) == gemm_micro.SQUARE**2
-    for count in (0, 1, 7, 8, 37, 100):
-        found, expected = np.zeros((2, 150), dtype)
-        vector_copy(source, found, count)
-        copy(source, expected, count)
+    for count, n_panels in itertools.product((0, gemm_micro.SQUARE, 4 * gemm_micro.SQUARE), (1, 2)):
+        found, expected = np.zeros((2, 250), dtype)
+        vector_copy(source, found, count, n_panels)
+        copy(source, expected, count, n_panels)
         np.testing.assert_array_equal(found, expected)
-        assert np.count_nonzero(found) == count
+        assert np.count_nonzero(found) == 3 * count * n_panels
 
 
-def test_the_compiled_call_of_a_blas_is_its_python_twin(rng: np.random.Generator) -> None:
+def test_the_compiled_call_of_a_blas_is_its_python_twin(compiled: Compile, rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((M, K)), rng.standard_normal((K, N))
     found, expected = np.zeros((2, M, N))
     parameters, turned = gemm_cpu.gemm_parameters(a.dtype, (M, N, K), (steps(a), steps(b), (N, 1)), [])

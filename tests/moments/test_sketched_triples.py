@@ -92,7 +92,7 @@ def test_the_start_lies_near_the_topics_of_words_that_have_only_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "length"), [(1, 1 << 10), (50, 1 << 13), (100, 1 << 15), (1000, 1 << 19), (9999, 1 << 19)]
+    ("k", "length"), [(1, 1 << 10), (50, 1 << 13), (100, 1 << 15), (200, 1 << 17), (9999, 1 << 17)]
 )
 def test_sizes_are_chosen_from_the_number_of_topics(k: int, length: int) -> None:
     assert sketch_size(k, None, None) == (length, 1)

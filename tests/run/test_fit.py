@@ -73,6 +73,16 @@ def test_a_sketch_of_the_third_moment_finds_the_same_topics(corpus: Corpus) -> N
     assert not same(sketched, fit(corpus, polish=0, m3="sketch"))  # the settings reach the sketch
 
 
+def test_moments_of_a_sketch_are_forgotten_once_they_are_used(corpus: Corpus) -> None:
+    with LocalEngine(corpus, workers=1, memory=1 << 30) as engine:
+        fitter = TopicFitter(engine, TopicsConfig(4, m3="sketch", polish=1))
+        fitter.prepare(4)
+        three, four = fitter.fit(3), fitter.fit(4)
+        with pytest.raises(ValueError, match="prepare"):
+            fitter.fit(3)
+    assert (three.model.n_topics, four.model.n_topics) == (3, 4)
+
+
 def test_a_sketch_says_once_that_the_exact_form_is_cheaper(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(log, "note", said.append)
