@@ -69,7 +69,11 @@ def _times(matrix: Array, product: Array, kept_first: bool) -> Array:
         multiply_rows(matrix, product, out)
         return out
     work = float(matrix.size) * (rank + READING)
-    if pays(work) and n_columns <= n_rows:
+    if not pays(work):
+        turned = np.empty((1, rank, n_columns), dtype)
+        multiply_left(product.T, matrix[None], turned)
+        return np.ascontiguousarray(turned[0].T)
+    if n_columns <= n_rows:
         rows = blocks(n_rows, work)
         parts = np.empty((len(rows), rank, n_columns), dtype)
         places = [(part, slice(None), parts[place : place + 1]) for place, part in enumerate(rows)]

@@ -131,8 +131,9 @@ def decompose(
 ) -> DecomposeResult:
     """Decompose the tensor in `source` and write the result to `output` (and to `exports`, format by suffix).
 
-    source : a path, or "-" for standard input; workers : threads, default all cores; memory : bytes that the arrays may
-    take, default what is free. UsageError, InputError, ResourceError say what cannot be.
+    source : a path, or "-" for standard input; workers : threads, default all cores (the result does not depend on
+    them); memory : bytes that the arrays may take, default what is free. UsageError, InputError, ResourceError say what
+    cannot be.
     """
     started = time.perf_counter()
     config = decompose or DecomposeConfig()

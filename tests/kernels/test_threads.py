@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -207,6 +208,30 @@ def test_sparse_mttkrp(max_bytes: int, kind: type, rng: np.random.Generator, fin
         assert isinstance(tensor._orders[mode], kind)
         found = same_bits(lambda mode=mode: mttkrp(tensor, factors, mode), fine)
         np.testing.assert_allclose(found, oracles.mttkrp_oracle(dense, factors, mode), rtol=1e-11, atol=1e-11)
+
+
+def test_workspaces_are_small_for_each_thread(rng: np.random.Generator, fine: list[int]) -> None:
+    tensor = oracles.draw(rng, (90, 80, 70))
+    factors = [oracles.draw(rng, (size, 2)) for size in tensor.shape]
+
+    def every_kernel(mode: int) -> None:
+        mttkrp(tensor, factors, mode)
+        mode_dot(tensor, factors[mode], mode, transpose=True)
+        gram(tensor, mode)
+        norm(tensor)
+
+    for mode in range(3):
+        every_kernel(mode)  # compiles
+        peaks = []
+        for n_threads in (1, 3):
+            with threads.using(n_threads):
+                tracemalloc.start()
+                every_kernel(mode)
+                peaks.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+        assert peaks[0] < tensor.nbytes / 3
+        assert peaks[1] < tensor.nbytes / 3 + 2 * 2**19
+    assert fine
 
 
 def test_small_work_is_left_in_one_piece(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
