@@ -1,14 +1,8 @@
-"""Shared fixtures, and where the compiled kernels of a test run are kept."""
+"""Shared fixtures."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
-import shutil
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,30 +15,6 @@ if TYPE_CHECKING:
     from tdtool.data.corpus import Corpus
 
 REPOSITORY = Path(__file__).parents[1]
-
-
-def _compiled_kernels() -> Path:
-    """A folder named after the kernels' sources: warm from run to run, never stale, outside the package.
-
-    numba looks at one file's own time stamp only, and does not notice when a function it calls has changed elsewhere.
-    """
-    digest = hashlib.blake2b(sys.version.encode(), digest_size=8)
-    for source in sorted((REPOSITORY / "kernels").glob("*.py")):
-        digest.update(source.read_bytes())
-    folder = REPOSITORY / ".pytest_cache" / "numba" / digest.hexdigest()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.touch()
-    except OSError:  # a checkout that cannot be written to
-        return Path(tempfile.mkdtemp(prefix="tdtool-numba-"))
-    for other in folder.parent.iterdir():
-        if other.stat().st_mtime < time.time() - 7 * 24 * 3600:
-            shutil.rmtree(other, ignore_errors=True)
-    return folder
-
-
-# Before anything imports numba; the commands that tests start inherit it.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_kernels()))
 
 # The same examples in every run (`--hypothesis-profile explore` draws new ones); compiling may take any example long.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -76,7 +46,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def tiny_corpus() -> Corpus:
     """23 documents over 7 words in 5 uneven partitions; some are empty, or too short for a third moment."""
-    from tdtool.data.corpus import Corpus  # not before NUMBA_CACHE_DIR is set
+    from tdtool.data.corpus import Corpus  # imports numba, which few tests need
 
     draw = np.random.default_rng(7)
     counts = draw.poisson(draw.gamma(0.7, 1.5, (23, 7)))

@@ -21,6 +21,8 @@ _THREAD_VARIABLES = (
     "LOKY_MAX_CPU_COUNT",
 )
 
+_HOLD_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES")
+
 
 class Stopwatch:
     """Adds up the time spent inside `with watch:`; CPU time includes child processes that have ended inside."""
@@ -52,8 +54,12 @@ def peak_rss_mb() -> float:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """This process's environment, with every library told how many threads it may start."""
-    return os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    """This process's environment, with every library told how many threads it may start.
+
+    Variables that hold OpenBLAS to the kernels of an older CPU are dropped: peers run as fast as they can here.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _HOLD_BACK}
+    return kept | dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 def version_of(package: str) -> str:

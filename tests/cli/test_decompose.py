@@ -179,6 +179,7 @@ def test_interrupted_fit_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 @pytest.mark.parametrize(
     ("share_missing", "settings"),
     [(0.1, ["--rank", "5"]), (0.0, ["--method", "hosvd", "--ranks", "60,80,90"])],
@@ -191,12 +192,14 @@ def test_memory_is_predicted(tmp_path: Path, share_missing: float, settings: lis
     np.save(tmp_path / "t.npy", tensor)
     arguments = ["decompose", "t.npy", *settings, "--max-iters", "3", "--restarts", "1"]
     plan = json.loads(tdtool(*arguments, "--dry-run", "--json", cwd=tmp_path).out)
-    script = (
-        "import resource, sys; from tdtool.cli.entry import run; code = run(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr); sys.exit(code)"
+    script = (  # getrusage would hand down the peak of this process
+        "import pathlib, sys; from tdtool.cli.entry import run; code = run(sys.argv[1:]);"
+        "print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0], file=sys.stderr);"
+        "sys.exit(code)"
     )
     command = [sys.executable, "-c", script, *arguments, "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(), check=True)
-    measured = int(done.stderr.splitlines()[-1])
+    for _ in range(2):  # the first may compile kernels, which takes memory of its own
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(), check=True)
+    measured = int(done.stderr.splitlines()[-1]) * 1024
     assert measured > plan["tensor_bytes"]
     assert 1 / 1.5 < plan["memory_bytes"] / measured < 1.5
