@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tdtool.kernels import gemm_cpu
 from tdtool.kernels import gemm_places as packed
 from tdtool.kernels.contract_packed import packed_parameters, with_layouts
-from tdtool.kernels.contract_threads import default_threads, run_together
 from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, VECTOR_BYTES
 from tdtool.kernels.gemm_packed import packed_entry, workspace
 from tdtool.kernels.plan import Plan
+from tdtool.kernels.threads import current_or_blas, run_parallel, using
 
 Array = NDArray[Any]
 
@@ -58,9 +58,10 @@ class Step:
             blas_step(self.plan, blas).run(left, right, out, threads, None)
             return
         first, second = (right, left) if self.swapped else (left, right)
-        n_threads = 1 if self.is_small or prefers_blas(self.plan) else threads or default_threads()
+        n_threads = 1 if self.is_small or prefers_blas(self.plan) else threads or current_or_blas()
         shares = self._shares(min(n_threads, self.plan.flops // _THREAD_FLOPS))
-        run_together([functools.partial(self._call, first, second, out, share) for share in shares])
+        with using(len(shares)):
+            run_parallel([functools.partial(self._call, first, second, out, share) for share in shares])
 
     def check(self, left: Array, right: Array) -> bool:
         """Make `checked` from the operands the plan is for; False for a step that cannot check."""

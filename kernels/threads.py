@@ -13,11 +13,13 @@ import collections
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import threadpoolctl
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -30,7 +32,7 @@ MOST_BLOCKS, READING = 16, 8
 #: More threads than any machine is worth: they are started when they are needed, not before.
 _MOST_THREADS = 256
 
-_allowed: contextvars.ContextVar[int] = contextvars.ContextVar("tdtool_threads", default=1)
+_allowed: contextvars.ContextVar[int] = contextvars.ContextVar("tdtool_threads", default=0)
 _pools: list[concurrent.futures.ThreadPoolExecutor] = []
 
 if hasattr(os, "register_at_fork"):
@@ -51,7 +53,12 @@ def using(n_threads: int) -> Iterator[None]:
 
 def current() -> int:
     """How many threads a kernel may use here."""
-    return _allowed.get()
+    return _allowed.get() or 1
+
+
+def current_or_blas() -> int:
+    """The same, but without a context as many as BLAS may use: OPENBLAS_NUM_THREADS or threadpoolctl's limits say."""
+    return _allowed.get() or max(1, min((library.num_threads for library in _blas_libraries()), default=1))
 
 
 def pays(work: float) -> bool:
@@ -117,6 +124,11 @@ def tree_sum(parts: Sequence[Array]) -> Array:
             parts[place][...] += parts[place + step]
         step *= 2
     return parts[0]
+
+
+@functools.cache
+def _blas_libraries() -> list[threadpoolctl.LibController]:
+    return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _pool() -> concurrent.futures.ThreadPoolExecutor:

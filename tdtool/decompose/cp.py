@@ -26,8 +26,8 @@ Array = NDArray[Any]
 #: Called with the number of the sweep, from 1, and the relative error after it.
 OnSweep = Callable[[int, float], None]
 
-#: Sweeps that each start gets before the best goes on alone.
-_SCREENING = 8
+#: Sweeps that each start gets before the best goes on alone; after fewer, the best is often not the one of the end.
+_SCREENING = 32
 
 
 def cp_als(

@@ -49,15 +49,25 @@ def dense_starts(tensor: Array, rank: int, n_starts: int, rng: np.random.Generat
 
 
 def sparse_starts(tensor: SparseTensor, rank: int, n_starts: int, rng: np.random.Generator) -> Iterator[list[Floats]]:
-    """`n_starts` different starts for a sparse tensor: singular vectors of its unfoldings first. Yields N (I_n, R)."""
+    """`n_starts` different starts for a sparse tensor: singular vectors of its unfoldings first. Yields N (I_n, R).
+
+    Where no value is negative, as in counts, the random ones have no signs: components that cancel each other are local
+    minima there.
+    """
+    draw = positive_start if tensor.values.min(initial=0.0) >= 0 else random_start
     for number in range(n_starts):
-        start = random_start(tensor.shape, rank, rng)
+        start = draw(tensor.shape, rank, rng)
         yield start if number else _sparse_singular_start(tensor, start)
 
 
 def random_start(shape: tuple[int, ...], rank: int, rng: np.random.Generator) -> list[Floats]:
     """Standard normal factors."""
     return [rng.standard_normal((size, rank)) for size in shape]
+
+
+def positive_start(shape: tuple[int, ...], rank: int, rng: np.random.Generator) -> list[Floats]:
+    """Factors uniform between 0 and 1."""
+    return [rng.random((size, rank)) for size in shape]
 
 
 def _singular_start(tensor: Array, rank: int, rng: np.random.Generator) -> list[Floats] | None:

@@ -22,7 +22,7 @@ _BASE_BYTES, _COMPILED_BYTES = 150 << 20, 55 << 20  # the program itself; compil
 _MISSING_COPIES, _SKETCH_COPIES = 4, 4  # arrays of the size of the tensor, of the sketch
 _ENTRY_BYTES, _FIBRES = 32, 2  # of a sparse tensor: while it is read; partial products
 _DOUBLE = 8
-_SWEEPS, _SCREENING, _REFINED, _SPLITS = 40, 8, 6, 8  # sweeps to settle, of each start, after compression; halves
+_SWEEPS, _SCREENING, _REFINED, _SPLITS = 40, 32, 6, 8  # sweeps to settle, of each start, after compression; halves
 _PASS = 10  # what reading the tensor once more costs, in components
 # Operations a second of one core at 2.6 GHz, rounded down.
 _FLOPS, _SPARSE_FLOPS = 5e9, 5e8

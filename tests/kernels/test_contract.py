@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tdtool.kernels import contract as module
-from tdtool.kernels import contract_pairwise, contract_threads
+from tdtool.kernels import contract_pairwise
 from tdtool.kernels.contract import contract
 from tdtool.kernels.gemm_places import WORK_BYTES
 from tests import oracles_contract as oracle
@@ -293,22 +293,6 @@ def test_threads_share_batches_too(rng: np.random.Generator, monkeypatch: pytest
         close(contract("zab,zbc->zac", *operands, threads=2), "zab,zbc->zac", *operands)
     finally:
         contract_pairwise.ready_step.cache_clear()
-
-
-def test_an_exception_in_any_thread_comes_out() -> None:
-    def fails() -> None:
-        raise ValueError("in a thread")
-
-    done: list[Any] = []
-    with pytest.raises(ValueError, match="in a thread"):
-        contract_threads.run_together([lambda: done.append(1), fails, lambda: done.append(2)])
-    assert sorted(done) == [1, 2]
-
-
-def test_the_default_threads_are_those_of_the_blas() -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        assert contract_threads.default_threads() == 1
 
 
 @compiled_only

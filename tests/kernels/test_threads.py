@@ -54,6 +54,13 @@ def same_bits(compute: Callable[[], Array], helped: list[int]) -> Array:
 # ---- how many threads
 
 
+def test_contractions_without_a_context_use_as_many_threads_as_the_blas() -> None:
+    with threadpool_limits(1, user_api="blas"):
+        assert threads.current_or_blas() == 1
+        with threads.using(3):
+            assert threads.current_or_blas() == 3
+
+
 def test_one_thread_without_a_context_and_nested_contexts() -> None:
     assert threads.current() == 1
     with threads.using(3):
