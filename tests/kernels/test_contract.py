@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
-from typing import Any
 
 import numba
 import numpy as np
