@@ -248,7 +248,7 @@ def _print_result(result: DecomposeResult, n_top: int) -> None:
     for warning in result.warnings:
         say(f"Warning: {warning}")
     if result.ledger.rows_in:
-        say(str(result.ledger).replace("documents", "rows", 1))
+        say(result.ledger.text("rows"))
     say(report.course_text(len(fit.errors), fit.stopped, result.seconds["total"]))
     say(str(result.path))
 

@@ -74,7 +74,7 @@ def _print(description: Description) -> None:
     say(tables.facts_text(description.facts))
     if description.ledger is not None and (description.ledger.rows_in or description.words):
         is_text = description.schema in ("tdtool.corpus", "tdtool.topics", "tdtool.documents")
-        say(str(description.ledger) if is_text else str(description.ledger).replace("documents", "rows", 1))
+        say(description.ledger.text("documents" if is_text else "rows"))
     say("")
     columns = [tables.Column(name) for name in ("array", "shape", "dtype")]
     rows_of_text = [(a["path"], _shape(a["shape"], a["dims"]), a["dtype"], a["about"]) for a in description.arrays]

@@ -68,7 +68,11 @@ class Ledger:
         return cls(values["rows_in"], values["rows_used"], skips, dict(values.get("counters", {})))
 
     def __str__(self) -> str:
-        lines = [f"{self.rows_in:,} documents read, {self.rows_used:,} used, {self.rows_skipped:,} skipped"]
+        return self.text("documents")
+
+    def text(self, rows: str) -> str:
+        """The account in words. rows : what the rows are called."""
+        lines = [f"{self.rows_in:,} {rows} read, {self.rows_used:,} used, {self.rows_skipped:,} skipped"]
         for reason, skip in sorted(self.skips.items()):
             lines.append(f"  {skip.count:,} skipped: {reason} (first: {', '.join(skip.examples[:2])})")
         lines += [f"  {amount:,} {what}" for what, amount in sorted(self.counters.items())]
