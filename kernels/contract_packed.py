@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tdtool.kernels import gemm_places as kernel
 from tdtool.kernels.gemm_address import layout_of
-from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, VECTOR_BYTES
+from tdtool.kernels.gemm_micro import COLUMNS, SQUARE
 from tdtool.kernels.plan import Mode, Plan
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
 Parameters = NDArray[np.int64]
 #: A run of at least so many vectors is cut into panels of its own, although its end fills the last vector partly.

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from tdtool.kernels import gemm_cpu
 from tdtool.kernels import gemm_places as packed
 from tdtool.kernels.contract_packed import packed_parameters, with_layouts
-from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, VECTOR_BYTES
+from tdtool.kernels.gemm_micro import COLUMNS, SQUARE
 from tdtool.kernels.gemm_packed import packed_entry, workspace
 from tdtool.kernels.plan import Plan
 from tdtool.kernels.threads import current_or_blas, run_parallel, using
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
 Array = NDArray[Any]
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
+from tdtool.kernels.blanks_cpu import check_whole_lines, is_blank, skip_blanks
 
 #: What can be wrong with a line; the reader words it.
 OK, NOT_A_NUMBER, NEGATIVE, FRACTION, TOO_LARGE, WRONG_FIELDS, NO_COLON, WRONG_LENGTH = range(8)
@@ -18,7 +19,7 @@ _MANTISSA_ROOM = 10**17
 #: So many plain digits cannot pass LARGEST.
 _PLAIN_DIGITS = 9
 
-_TAB, _NEWLINE, _RETURN, _SPACE, _HASH, _PLUS, _MINUS, _DOT = 9, 10, 13, 32, 35, 43, 45, 46
+_NEWLINE, _SPACE, _HASH, _PLUS, _MINUS, _DOT = 10, 32, 35, 43, 45, 46
 _ZERO, _NINE, _COLON, _UPPER_E, _LOWER_E, _LOWER_Q = 48, 57, 58, 69, 101, 113
 
 
@@ -30,7 +31,7 @@ def parse_triples(
     buffer : (n_bytes,) uint8 of whole lines, each ended by a newline. Returns three (n,) int64 arrays and a status;
     when that is not OK the line that is wrong is the one behind the n read. Empty lines are right only at the end.
     """
-    _check_whole_lines(buffer)
+    check_whole_lines(buffer)
     numbers = np.empty((3, int(np.count_nonzero(buffer == _NEWLINE))), np.int64)
     n, status = _parse_triples(buffer, n_fields, numbers)
     return numbers[0, :n], numbers[1, :n], numbers[2, :n], int(status)
@@ -46,30 +47,13 @@ def parse_pairs(
     no documents. Returns indptr (D + 1,) int64, indices (nnz,) int64, counts (nnz,) int64, lines (D,) int64 relative to
     the buffer, a status, and the line that is wrong when that is not OK.
     """
-    _check_whole_lines(buffer)
+    check_whole_lines(buffer)
     n_lines, n_pairs = int(np.count_nonzero(buffer == _NEWLINE)), int(np.count_nonzero(buffer == _COLON))
     indptr, lines = np.zeros(n_lines + 1, np.int64), np.zeros(n_lines, np.int64)
     indices, counts = np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64)
     rows, status, line = _parse_pairs(buffer, leading_length, indptr, indices, counts, lines)
     nnz = indptr[rows]
     return indptr[: rows + 1], indices[:nnz], counts[:nnz], lines[:rows], int(status), int(line)
-
-
-def _check_whole_lines(buffer: NDArray[np.uint8]) -> None:
-    if buffer.size == 0 or buffer[-1] != _NEWLINE:
-        raise ValueError("the buffer does not end with a newline")
-
-
-@jit
-def _is_blank(byte: int) -> bool:
-    return byte in (_SPACE, _TAB, _RETURN)
-
-
-@jit
-def _skip_blanks(buffer: NDArray[np.uint8], position: int) -> int:
-    while _is_blank(buffer[position]):
-        position += 1
-    return position
 
 
 @jit
@@ -164,21 +148,21 @@ def _written_number(buffer: NDArray[np.uint8], position: int) -> tuple[int, int,
 def _parse_triples(buffer: NDArray[np.uint8], n_fields: int, numbers: NDArray[np.int64]) -> tuple[int, int]:
     position, n = 0, 0
     while position < buffer.size:
-        position = _skip_blanks(buffer, position)
+        position = skip_blanks(buffer, position)
         if buffer[position] == _NEWLINE:
-            while position < buffer.size and (buffer[position] == _NEWLINE or _is_blank(buffer[position])):
+            while position < buffer.size and (buffer[position] == _NEWLINE or is_blank(buffer[position])):
                 position += 1
             return n, (OK if position >= buffer.size else WRONG_FIELDS)
         for field in range(n_fields):
             if buffer[position] == _NEWLINE:
                 return n, WRONG_FIELDS
             value, position, status = _number(buffer, position)
-            if status == OK and not (_is_blank(buffer[position]) or buffer[position] == _NEWLINE):
+            if status == OK and not (is_blank(buffer[position]) or buffer[position] == _NEWLINE):
                 status = NOT_A_NUMBER
             if status != OK:
                 return n, status
             numbers[field, n] = value
-            position = _skip_blanks(buffer, position)
+            position = skip_blanks(buffer, position)
         if buffer[position] != _NEWLINE:
             return n, WRONG_FIELDS
         if n_fields == 2:
@@ -190,7 +174,7 @@ def _parse_triples(buffer: NDArray[np.uint8], n_fields: int, numbers: NDArray[np
 
 @jit
 def _skip_word(buffer: NDArray[np.uint8], position: int) -> int:
-    while not (_is_blank(buffer[position]) or buffer[position] == _NEWLINE):
+    while not (is_blank(buffer[position]) or buffer[position] == _NEWLINE):
         position += 1
     return position
 
@@ -205,14 +189,14 @@ def _parse_line_of_pairs(
     nnz: int,
 ) -> tuple[int, int, int]:
     """Pairs up to the end of the line: (position of its newline, entries so far, status)."""
-    position = _skip_blanks(buffer, position)
+    position = skip_blanks(buffer, position)
     while buffer[position] != _NEWLINE:
         if comments and buffer[position] == _HASH:
             while buffer[position] != _NEWLINE:
                 position += 1
             break
         if comments and buffer[position] == _LOWER_Q:
-            position = _skip_blanks(buffer, _skip_word(buffer, position))
+            position = skip_blanks(buffer, _skip_word(buffer, position))
             continue
         index, position, status = _number(buffer, position)
         if status == OK and buffer[position] != _COLON:
@@ -220,13 +204,13 @@ def _parse_line_of_pairs(
         if status != OK:
             return position, nnz, status
         count, position, status = _number(buffer, position + 1)
-        if status == OK and not (_is_blank(buffer[position]) or buffer[position] == _NEWLINE):
+        if status == OK and not (is_blank(buffer[position]) or buffer[position] == _NEWLINE):
             status = NOT_A_NUMBER
         if status != OK:
             return position, nnz, status
         indices[nnz], counts[nnz] = index, count
         nnz += 1
-        position = _skip_blanks(buffer, position)
+        position = skip_blanks(buffer, position)
     return position, nnz, OK
 
 
@@ -241,7 +225,7 @@ def _parse_pairs(
 ) -> tuple[int, int, int]:
     position, rows, nnz, line = 0, 0, 0, 0
     while position < buffer.size:
-        position = _skip_blanks(buffer, position)
+        position = skip_blanks(buffer, position)
         if buffer[position] == _NEWLINE:
             position, line = position + 1, line + 1
             continue
@@ -252,7 +236,7 @@ def _parse_pairs(
         length = 0
         if leading_length:
             length, position, status = _number(buffer, position)
-            if status == OK and not (_is_blank(buffer[position]) or buffer[position] == _NEWLINE):
+            if status == OK and not (is_blank(buffer[position]) or buffer[position] == _NEWLINE):
                 status = NOT_A_NUMBER
             if status != OK:
                 return rows, status, line

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.backend import jit
+from tdtool.kernels.blanks_cpu import check_whole_lines, is_blank, skip_blanks
 
 #: What can be wrong with a line; the reader words it.
 OK, NOT_AN_INDEX, TOO_LARGE, TOO_FEW, TOO_MANY = range(5)
@@ -17,7 +18,7 @@ _EXACT, _EXACT_POWER = 1 << 53, 22
 _POWERS = np.array([10.0**power for power in range(_EXACT_POWER + 1)])
 _MANTISSA_ROOM, _EXPONENT_ROOM = 10**17, 10**6
 
-_TAB, _NEWLINE, _RETURN, _SPACE, _HASH, _PERCENT, _PLUS, _MINUS, _DOT = 9, 10, 13, 32, 35, 37, 43, 45, 46
+_NEWLINE, _SPACE, _HASH, _PERCENT, _PLUS, _MINUS, _DOT = 10, 32, 35, 37, 43, 45, 46
 _ZERO, _NINE, _UPPER_E, _LOWER_E = 48, 57, 69, 101
 
 
@@ -31,8 +32,7 @@ def parse_entries(
     (longer than floats are exact, or no number), with the start and stop of its text; a status, and the line that is
     wrong when that is not OK.
     """
-    if buffer.size == 0 or buffer[-1] != _NEWLINE:
-        raise ValueError("the buffer does not end with a newline")
+    check_whole_lines(buffer)
     n_lines = int(np.count_nonzero(buffer == _NEWLINE))
     indices, values = np.empty((order, n_lines), np.int64), np.empty(n_lines, np.float64)
     lines, hard = np.empty(n_lines, np.int64), np.empty((3, n_lines), np.int64)
@@ -41,20 +41,8 @@ def parse_entries(
 
 
 @jit
-def _is_blank(byte: int) -> bool:
-    return byte in (_SPACE, _TAB, _RETURN)
-
-
-@jit
-def _skip_blanks(buffer: NDArray[np.uint8], position: int) -> int:
-    while _is_blank(buffer[position]):
-        position += 1
-    return position
-
-
-@jit
 def _ends(byte: int) -> bool:
-    return byte <= _SPACE and (byte == _NEWLINE or _is_blank(byte))
+    return byte <= _SPACE and (byte == _NEWLINE or is_blank(byte))
 
 
 @jit
@@ -134,7 +122,7 @@ def _parse_entries(
 ) -> tuple[int, int, int, int]:
     position, nnz, n_hard, line = 0, 0, 0, 0
     while position < buffer.size:
-        position = _skip_blanks(buffer, position)
+        position = skip_blanks(buffer, position)
         if buffer[position] == _HASH or buffer[position] == _PERCENT:
             while buffer[position] != _NEWLINE:
                 position += 1
@@ -144,13 +132,13 @@ def _parse_entries(
                 if status != OK:
                     return nnz, n_hard, status, line
                 indices[mode, nnz] = index
-                position = _skip_blanks(buffer, position)
+                position = skip_blanks(buffer, position)
             if buffer[position] == _NEWLINE:
                 return nnz, n_hard, TOO_FEW, line
             start = position
             values[nnz], position, exact = _value(buffer, powers, position)
             stop = position
-            position = _skip_blanks(buffer, position)
+            position = skip_blanks(buffer, position)
             if buffer[position] != _NEWLINE and buffer[position] != _HASH:
                 return nnz, n_hard, TOO_MANY, line
             while buffer[position] != _NEWLINE:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numba
 
 from tdtool.kernels.backend import jit
-from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, VECTOR_BYTES, VECTORS
+from tdtool.kernels.gemm_micro import COLUMNS, SQUARE, VECTORS
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
 _at = numba.uintp  # an index that is never taken from the end
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.skinny_cpu import left_products, right_products
-from tdtool.kernels.skinny_micro import VECTOR_BYTES
 from tdtool.kernels.threads import READING, blocks, pays, run_parallel
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
 Array = NDArray[Any]
 

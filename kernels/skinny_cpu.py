@@ -7,7 +7,8 @@ a multiple of LANES of that dtype.
 from __future__ import annotations
 
 from tdtool.kernels.backend import jit
-from tdtool.kernels.skinny_micro import MOST_ROWS, MOST_VECTORS, VECTOR_BYTES, add_tile
+from tdtool.kernels.skinny_micro import MOST_ROWS, MOST_VECTORS, add_tile
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
 _DEPTH = 256
 

@@ -9,22 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
+from tdtool.kernels.vector_size import VECTOR_BYTES
 
-def _vector_bytes() -> int:
-    """Bytes of a vector register of this processor; numba keeps compiled code apart by processor and features."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx2") else 16
-
-
-VECTOR_BYTES = _vector_bytes()
 #: The largest tile: 24 sums of 32 registers, or 12 of 16.
 MOST_ROWS, MOST_VECTORS = (4 if VECTOR_BYTES == 32 else 8), 3
 

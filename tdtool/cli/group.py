@@ -92,7 +92,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: Any) -
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 def cli() -> None:
-    """Find hidden structure with tensors: topics in text.
+    """Find hidden structure with tensors: topics in text, components of tensors, factors of tables.
 
     `tdtool COMMAND --help` says more about a command.
     """

@@ -12,7 +12,8 @@ from numba.core.registry import CPUDispatcher
 
 from tdtool.kernels import skinny, skinny_cpu
 from tdtool.kernels.skinny import multiply_left, multiply_right
-from tdtool.kernels.skinny_micro import MOST_ROWS, VECTOR_BYTES, add_tile
+from tdtool.kernels.skinny_micro import MOST_ROWS, add_tile
+from tdtool.kernels.vector_size import VECTOR_BYTES
 from tests import oracles_modes as oracles
 
 SETTINGS: Any = numba.config
