@@ -24,8 +24,8 @@ class SpectralLDA(Estimator):
     """Topics of sparse word counts: spectral LDA, then a variational polish.
 
     n_components : number of topics; alpha0 : Dirichlet sum that the moments assume; polish : passes, or "auto";
-    m3 : how the third moment is used, "auto" | "implicit" | "dense"; n_jobs : threads, None or -1 for all cores (any
-    number gives the same bits); random_state : as in scikit-learn.
+    m3 : how the third moment is used, "auto" | "implicit" | "dense" | "sketch"; n_jobs : threads, None or -1 for all
+    cores (any number gives the same bits); random_state : as in scikit-learn.
 
     After fit: components_ (n_components, n_features) float64, rows are distributions over words; alpha_
     (n_components,); weights_ (n_components,) spectral weights; n_iter_ sweeps of the power iteration.
@@ -43,7 +43,7 @@ class SpectralLDA(Estimator):
         *,
         alpha0: float = 1.0,
         polish: int | Literal["auto"] = 8,
-        m3: Literal["auto", "implicit", "dense"] = "auto",
+        m3: Literal["auto", "implicit", "dense", "sketch"] = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:

@@ -280,6 +280,18 @@ def test_dry_run_writes_nothing(sample_data: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_dry_run_counts_the_sketches(sample_data: Path, tmp_path: Path) -> None:
+    def planned(*options: str) -> dict[str, float]:
+        arguments = ("topics", sample_data / "corpus", "-k", "8", "--dry-run", "--json")
+        return json.loads(tdtool(*arguments, *options, cwd=tmp_path).out)
+
+    exact = planned("--m3", "implicit")
+    short, long = (planned("--m3", "sketch", "--hash-length", str(length)) for length in (1 << 10, 1 << 20))
+    assert long["memory_bytes"] - short["memory_bytes"] > 8 * ((1 << 20) - (1 << 10))
+    assert long["seconds"] > short["seconds"] > 0
+    assert short["memory_bytes"] > exact["memory_bytes"]
+
+
 def test_factors_of_a_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal((60, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from tdtool.data.corpus import Corpus
-from tdtool.data.planted import planted_lda
 from tdtool.engine import LocalEngine
 from tdtool.kernels.symmetric_sketch import symmetric_hashes, symmetric_sketch
 from tdtool.moments import sketched_triples
@@ -19,18 +17,9 @@ from tdtool.moments.sketched_triples import sketch_operations, sketch_size, thir
 from tdtool.moments.triples import ThirdMoment, exact_operations, third_moment
 from tdtool.moments.whitening import Whitening, range_finder
 from tests import oracles
+from tests.moments.conftest import N_TOPICS
 
-N_TERMS, N_TOPICS, N_DOCUMENTS = 11, 4, 60
 HELD_OUT = np.array([0, 17, 18, 59])
-
-
-@pytest.fixture
-def corpus(rng: np.random.Generator) -> Corpus:
-    """60 documents of 0 to 25 words over 11, of 4 topics, in 7 uneven partitions."""
-    shape = {"alpha0": 0.5, "mean_length": 9, "topic_concentration": 0.2}
-    planted = planted_lda(N_DOCUMENTS, N_TERMS, N_TOPICS, **shape, rng=rng)
-    corpus = Corpus.from_csr(planted.document_term)
-    return dataclasses.replace(corpus, starts=np.array([0, 1, 9, 30, 31, 40, 58, N_DOCUMENTS]))
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tdtool.config import DecomposeConfig, TensorConfig
 from tdtool.decompose.results import CPFit, TuckerFit
 from tdtool.errors import InputError, ResourceError, TdtoolError, UsageError
 from tdtool.kernels import threads
+from tdtool.run import decompose as run_module
 from tdtool.run.components import core_entries, cp_components, squares_of, top_entries, tucker_modes
 from tdtool.run.decompose import DecomposeResult, decompose, plan_decompose
 from tdtool.store import hdf5
@@ -286,6 +288,22 @@ def test_first_negative_value_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tns").write_text("1 1 1 2.0\n2 3 2 -1.0\n3 1 1 -4\n")
     with pytest.raises(InputError, match=r"-1 at \[1, 2, 1\] \(counted from 0\)"):
         run(str(tmp_path / "t.tns"), tmp_path, method="cp-nonneg", rank=1)
+
+
+def test_blas_has_one_thread_and_kernels_have_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[set[int], int]] = []
+    fit = run_module.fit_tensor
+
+    def watched(*arguments: Any) -> Any:
+        blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        seen.append((blas, threads.current()))
+        return fit(*arguments)
+
+    monkeypatch.setattr(run_module, "fit_tensor", watched)
+    source = saved(tmp_path, X=planted()[0])
+    with threadpool_limits(2, user_api="blas"):
+        decompose(source, tmp_path / "out.h5", decompose=DecomposeConfig(rank=2), workers=3)
+    assert seen == [({1}, 3)]
 
 
 def test_output_is_checked_before_the_input(tmp_path: Path) -> None:

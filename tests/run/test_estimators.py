@@ -123,7 +123,7 @@ def test_real_numbers_are_accepted(counts: sp.csr_array, planted: PlantedLda) ->
     assert np.isfinite(model.perplexity(counts * 0.7))
 
 
-@pytest.mark.parametrize("m3", ["implicit", "dense"])
+@pytest.mark.parametrize("m3", ["implicit", "dense", "sketch"])
 @pytest.mark.parametrize("polish", [0, 3, "auto"])
 def test_settings_reach_the_fit(counts: sp.csr_array, m3: Any, polish: Any) -> None:
     model = SpectralLDA(4, alpha0=0.5, polish=polish, m3=m3, random_state=0).fit(counts)

@@ -146,17 +146,19 @@ class _Prefixed:
         return self._raw.read(n)
 
 
-class _RawFile(io.RawIOBase):
-    """A Reader in the dress that pyarrow wants."""
+class RawFile(io.RawIOBase):
+    """A Reader in the dress that pyarrow wants; who asks for everything gets a block at a time."""
 
     def __init__(self, raw: Reader) -> None:
         self._inner = raw
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def read(self, n: int = -1, /) -> bytes:
-        return self._inner.read(n)
+        """As io.RawIOBase has it."""
+        return self._inner.read(n if n >= 0 else _CHUNK)
 
 
 class _Zstd:
@@ -165,7 +167,7 @@ class _Zstd:
     def __init__(self, raw: Reader) -> None:
         import pyarrow as pa
 
-        self._stream = pa.CompressedInputStream(pa.PythonFile(_RawFile(raw), mode="r"), "zstd")
+        self._stream = pa.CompressedInputStream(pa.PythonFile(RawFile(raw), mode="r"), "zstd")
 
     def read(self, n: int, /) -> bytes:
         import pyarrow as pa

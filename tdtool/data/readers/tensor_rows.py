@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from tdtool.data.ledger import Ledger
+from tdtool.data.readers.decompress import RawFile
 from tdtool.data.readers.source_types import EMPTY
 from tdtool.data.readers.streams import ByteStream, Input
 from tdtool.data.readers.tensor_numbers import lengths, to_floats
@@ -85,7 +85,7 @@ class Rows:
     def _reader(self, stream: ByteStream) -> pa_csv.CSVStreamingReader:
         names = [str(column) for column in range(self.n_columns)]
         quote: Any = False if self.layout.quote == NO_BYTE else chr(self.layout.quote)
-        source: Any = pa.PythonFile(_File(stream), mode="r")
+        source: Any = pa.PythonFile(RawFile(stream), mode="r")
         return pa_csv.open_csv(
             source,
             read_options=pa_csv.ReadOptions(
@@ -134,16 +134,3 @@ class Rows:
             line=line,
             hint="is a quote opened and never closed, or a row longer than 8 MB?",
         )
-
-
-class _File(io.RawIOBase):
-    """A stream of bytes in the dress that pyarrow wants."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, n: int = -1, /) -> bytes:
-        return self._stream.read(n if n >= 0 else _BLOCK_BYTES)
