@@ -110,6 +110,36 @@ class FactorsConfig:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class GraphConfig:
+    """Where a graph comes from. format "auto" looks at the content; the rest only where the format has a choice."""
+
+    format: str = "auto"
+    columns: str | None = None  # edge lists and tables: the columns of the two ends, by name or 1-based number, comma
+    weight: str | None = None  # column or attribute of the weights; None: recognised; "none": every edge counts once
+    key: str | None = None  # .npz: the array inside
+    bipartite: bool = False  # the two ends of an edge are of two kinds (readers and books)
+    max_ratio: int = 1000  # a compressed stream may grow this many times ...
+    max_bytes: int = 1 << 40  # ... and never beyond this
+
+
+@dataclasses.dataclass(frozen=True)
+class CommunitiesConfig:
+    """How communities are found (DESIGN: spectral MMSB, then a Poisson polish)."""
+
+    n_communities: int | None = None  # None: choose
+    max_communities: int | None = None  # None: from the number of nodes; of the numbers that are tried
+    mode: Literal["auto", "dense", "sparse"] = "auto"  # sparse: label propagation and a few communities a node
+    alpha0: float = 0.0  # sum of the Dirichlet parameters that the moment assumes; 0: pure nodes
+    tau: float = 0.01  # regularisation of the degrees, in mean degrees
+    split: bool = False  # the moment from four parts of the nodes, each leaf from one of its own
+    polish: int = 12  # iterations; 0: the spectral memberships
+    overlap: bool = True  # False: every node is in one community
+    holdout: float = 0.0  # share of the edges kept out and predicted
+    stability: int = 0  # further runs, from other seeds, to compare with
+    seed: int = 0
+
+
 def as_json(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON values, for a result file."""
     return dataclasses.asdict(config)

@@ -37,6 +37,7 @@ class LazyGroup(click.Group):
         "topics": "Find the topics of a corpus.",
         "infer": "Find the topics of new documents with a model.",
         "evaluate": "Score a model on other documents.",
+        "communities": "Find the overlapping communities of a graph.",
         "decompose": "Find the components of a tensor.",
         "factors": "Find the factors behind the columns of a table.",
         "ingest": "Read documents into a corpus file, once for many runs.",
@@ -92,7 +93,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: Any) -
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 def cli() -> None:
-    """Find hidden structure with tensors: topics in text, components of tensors, factors of tables.
+    """Find hidden structure with tensors: topics in text, communities in graphs, components of tensors, factors of tables.
 
     `tdtool COMMAND --help` says more about a command.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-_KINDS = (".corpus", ".topics", ".documents", ".cp", ".tucker", ".factors")
+_KINDS = (".corpus", ".topics", ".documents", ".cp", ".tucker", ".factors", ".communities", ".graph")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 

@@ -106,6 +106,94 @@ def check_correlation(reader: Reader) -> Iterator[Finding]:
         yield Finding(path, "is no matrix of correlations")
 
 
+def check_graph(reader: Reader) -> Iterator[Finding]:
+    """A graph that kernels can walk: neighbours ascend within a node, and every edge is there from both ends."""
+    path, n_ends = "graph/neighbours", reader.shape("graph/neighbours")[0]
+    indptr = reader.rows("graph/indptr", 0, reader.shape("graph/indptr")[0])
+    if not _climbs(indptr, n_ends):
+        yield Finding("graph/indptr", f"does not climb from 0 to {n_ends:,}")
+        return
+    n_nodes = indptr.size - 1
+    named = np.zeros(n_nodes, np.int64)
+    for start, owners, others in _owned(reader, path, indptr):
+        if others.min() < 0 or others.max() >= n_nodes or (others == owners).any():
+            yield Finding(path, f"names nodes outside the {n_nodes:,}, or a node as its own neighbour")
+            return
+        if _falls(owners, others):
+            yield Finding(path, "does not ascend within a node")
+            return
+        named += np.bincount(others[1 if start else 0 :], minlength=n_nodes)
+    if np.any(named != np.diff(indptr)):
+        yield Finding(path, "holds edges from one end only")
+    if "graph/weights" in reader and any((block <= 0).any() for _, block in reader.blocks("graph/weights")):
+        yield Finding("graph/weights", "has weights that are not above 0")
+
+
+def check_partitions(reader: Reader) -> Iterator[Finding]:
+    """Partitions of a graph store that follow each other."""
+    n_nodes = reader.shape("graph/indptr")[0] - 1
+    if not _climbs(reader.rows("partitions/start", 0, reader.shape("partitions/start")[0]), n_nodes):
+        yield Finding("partitions/start", f"does not climb from 0 to {n_nodes:,}")
+
+
+def check_memberships(reader: Reader) -> Iterator[Finding]:
+    """Shares of each node that sum to 1, in communities that are there and as large as is said."""
+    path, n_communities = "membership/community", reader.shape("communities/size")[0]
+    n_entries = reader.shape(path)[0]
+    indptr = reader.rows("membership/indptr", 0, reader.shape("membership/indptr")[0])
+    if not _climbs(indptr, n_entries):
+        yield Finding("membership/indptr", f"does not climb from 0 to {n_entries:,}")
+        return
+    sizes = np.zeros(n_communities, np.int64)
+    for start, owners, communities in _owned(reader, path, indptr):
+        if communities.min() < 0 or communities.max() >= n_communities:
+            yield Finding(path, f"names communities outside the {n_communities:,}")
+            return
+        if _falls(owners, communities):
+            yield Finding(path, "does not ascend within a node")
+            return
+        sizes += np.bincount(communities[1 if start else 0 :], minlength=n_communities)
+    stored = reader.rows("communities/size", 0, n_communities)
+    if np.any(stored != sizes) or np.any(np.diff(stored) > 0):
+        yield Finding("communities/size", "is not how many nodes each has, descending")
+    yield from _check_shares(reader, indptr)
+
+
+def _check_shares(reader: Reader, indptr: np.ndarray) -> Iterator[Finding]:
+    sums = np.zeros(indptr.size - 1)
+    for start, owners, shares in _owned(reader, "membership/weight", indptr):
+        fresh = slice(1 if start else 0, None)
+        sums += np.bincount(owners[fresh], shares[fresh].astype(np.float64), minlength=sums.size)
+        if shares.min() <= 0:
+            yield Finding("membership/weight", "has shares that are not above 0")
+            return
+    if np.any((np.abs(sums - 1) > _SUM_TOLERANCE) & (np.diff(indptr) > 0)):
+        yield Finding("membership/weight", "has nodes whose shares do not sum to 1")
+
+
+def check_links(reader: Reader) -> Iterator[Finding]:
+    """Chances of a link between communities: symmetric, none below 0."""
+    path = "communities/link_probability"
+    if path in reader:
+        matrix = reader.rows(path, 0, reader.shape(path)[0])
+        if np.any(np.abs(matrix - matrix.T) > _SUM_TOLERANCE) or np.any(matrix < 0):
+            yield Finding(path, "is not symmetric and at least 0")
+
+
+def _owned(reader: Reader, path: str, indptr: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(start, rows (b,), values (b,)) a block at a time; all but the first begin with the last value before them."""
+    n_entries = reader.shape(path)[0]
+    for start in range(0, n_entries, _BLOCK):
+        first, stop = max(start - 1, 0), min(start + _BLOCK, n_entries)
+        owners = np.searchsorted(indptr, np.arange(first, stop), side="right") - 1
+        yield start, owners, reader.rows(path, first, stop)
+
+
+def _falls(owners: np.ndarray, values: np.ndarray) -> bool:
+    """Whether `values` do not ascend somewhere within one owner."""
+    return bool(np.any((np.diff(values) <= 0) & (np.diff(owners) == 0)))
+
+
 def _tolerance(reader: Reader, path: str) -> float:
     return _LENGTH_TOLERANCE.get(np.dtype(reader.dtype(path)).itemsize, 1e-1)
 
@@ -121,4 +209,6 @@ _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.cp": (check_weights,),
     "tdtool.tucker": (check_orthonormal,),
     "tdtool.factors": (check_correlation,),
+    "tdtool.graph": (check_graph, check_partitions),
+    "tdtool.communities": (check_graph, check_memberships, check_links),
 }

@@ -240,7 +240,76 @@ FACTORS = FileSchema(
     ),
 )
 
-SCHEMAS = {schema.name: schema for schema in (CORPUS, TOPICS, DOCUMENTS, CP, TUCKER, FACTORS)}
+_NODE_NAME = ArraySpec("nodes/name", ("node",), "S", "name of the node; whole numbers ascend, other names by bytes")
+_NODE_SIDE = ArraySpec("nodes/side", ("node",), "u", "kind of the node in a bipartite graph, 0 or 1", optional=True)
+
+GRAPH = FileSchema(
+    "tdtool.graph",
+    1,
+    "A graph as neighbours of each node, in partitions that can be memory-mapped.",
+    False,
+    (
+        ArraySpec("graph/indptr", ("node+1",), "i", "where each node's neighbours start"),
+        ArraySpec("graph/neighbours", ("entry",), "i", "the other end of each edge, ascending within a node"),
+        ArraySpec("graph/weights", ("entry",), "f", "weight of the edge; without, each counts 1", optional=True),
+        _NODE_NAME,
+        _NODE_SIDE,
+        ArraySpec("partitions/start", ("partition+1",), "i", "first node of each partition"),
+        ArraySpec("partitions/digest", ("partition",), "S", "BLAKE2b-128 of the partition's degrees and edges"),
+    ),
+)
+
+COMMUNITIES = FileSchema(
+    "tdtool.communities",
+    1,
+    "The overlapping communities of a graph, and the graph.",
+    True,
+    (
+        ArraySpec("membership/indptr", ("node+1",), "i", "where each node's memberships start"),
+        ArraySpec("membership/community", ("entry",), "i", "community of each membership, ascending within a node"),
+        ArraySpec("membership/weight", ("entry",), "f", "share of the community in the node; a node's sum to 1"),
+        ArraySpec("membership/strength", ("entry",), "f", "expected links: the product of two members' strengths"),
+        ArraySpec("communities/size", ("community",), "i", "members, descending", "nodes"),
+        ArraySpec("communities/lambda", ("community",), "f", "links that the community is expected to make inside"),
+        ArraySpec("communities/conductance", ("community",), "f", "share of its members' edge ends that lead out"),
+        ArraySpec("communities/density", ("community",), "f", "share of its pairs of members that are linked"),
+        ArraySpec(
+            "communities/stability",
+            ("community",),
+            "f",
+            "mean overlap (Jaccard) with the most like community of other seeds",
+            optional=True,
+        ),
+        ArraySpec(
+            "communities/link_probability",
+            ("community", "community_"),
+            "f",
+            "chance that pure members are linked; of at most 2,000 communities",
+            optional=True,
+        ),
+        _NODE_NAME,
+        ArraySpec("nodes/degree", ("node",), "f", "sum of the weights of the node's edges"),
+        ArraySpec("nodes/propensity", ("node",), "f", "links that the node makes outside of communities, relative"),
+        ArraySpec("nodes/component", ("node",), "i", "connected component of the node, the largest is 0"),
+        _NODE_SIDE,
+        ArraySpec("embedding/vectors", ("node", "dimension"), "f", "spectral coordinates of the node", optional=True),
+        ArraySpec(
+            "embedding/eigenvalue", ("dimension",), "f", "of the normalised adjacency, descending", optional=True
+        ),
+        ArraySpec("graph/indptr", ("node+1",), "i", "where each node's neighbours start"),
+        ArraySpec("graph/neighbours", ("edge_end",), "i", "the other end of each edge, ascending within a node"),
+        ArraySpec("graph/weights", ("edge_end",), "f", "weight of the edge; without, each counts 1", optional=True),
+        ArraySpec("selection/n_asked", ("candidate",), "i", "numbers of communities tried by -k auto", optional=True),
+        ArraySpec("selection/n_found", ("candidate",), "i", "communities that were left of them", optional=True),
+        ArraySpec(
+            "selection/gain", ("candidate",), "f", "what the communities say of the edges", "bits", optional=True
+        ),
+        ArraySpec("selection/cost", ("candidate",), "f", "what the memberships take to write", "bits", optional=True),
+        ArraySpec("selection/objective", ("candidate",), "f", "gain less cost, as chosen by", "bits", optional=True),
+    ),
+)
+
+SCHEMAS = {schema.name: schema for schema in (CORPUS, TOPICS, DOCUMENTS, CP, TUCKER, FACTORS, GRAPH, COMMUNITIES)}
 
 
 def base_axis(dim: str) -> tuple[str, int]:

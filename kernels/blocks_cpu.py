@@ -1,0 +1,258 @@
+"""Passes over the edges for overlapping block models with a Bernoulli-Poisson link (Yang and Leskovec 2013, Zhou 2015).
+
+The rate of an edge is lambda_uv = b theta_u theta_v + sum_z F_uz F_vz, and it is there with probability
+1 - exp(-lambda_uv). The pass hands every edge's expected number of links to the communities that made it. Each edge is
+looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any number of
+threads. Strengths F come dense, (n, k), or sparse: support_indptr (n + 1,), support (entries,) communities of each
+node, strengths (entries,).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.kernels.backend import jit, jit_sums
+from tdtool.kernels.threads import blocks, run_parallel
+
+Floats = NDArray[Any]
+
+#: Rates below this are taken for this: a rate of nothing would make an edge impossible, and its logarithm infinite.
+SMALLEST_RATE = 1e-12
+_LN2 = math.log(2.0)
+#: What an edge costs beside its products: an exponential, and a row that is not in the cache.
+_EDGE_WORK = 64
+
+
+def dense_pass(
+    indptr: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    strengths: NDArray[np.float32],
+    background: float,
+    propensity: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], float]:
+    """Expected links of every node by community, and of all nodes by the background.
+
+    indptr (n + 1,), neighbours (2m,), weights (2m,) or None: edges from both ends; strengths : (n, k) F;
+    propensity : (n,) theta. Returns ((n, k) sum_v w_uv F_uz F_vz / (1 - exp(-lambda_uv)), the same summed over nodes
+    for b theta_u theta_v).
+    """
+    _check(indptr, neighbours, strengths, propensity)
+    out = np.empty_like(strengths)
+    shares = np.empty(len(propensity))
+    given = _weights(weights)
+
+    def work(nodes: slice) -> None:
+        args = (indptr, neighbours, given, strengths, background, propensity)
+        _dense_pass(nodes.start, nodes.stop, *args, out, shares)
+
+    _over_nodes(work, indptr, strengths.shape[1])
+    return out, float(shares.sum())
+
+
+def sparse_pass(
+    indptr: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    support_indptr: NDArray[np.int64],
+    support: NDArray[np.int32],
+    strengths: NDArray[np.float64],
+    background: float,
+    propensity: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The same on sparse strengths, with the edges' part of the log likelihood.
+
+    Returns ((entries,) expected links, (n,) expected links of the background, sum over edges of
+    w log(exp(lambda) - 1), each edge once).
+    """
+    _check(indptr, neighbours, support_indptr, propensity)
+    expected = np.zeros(len(strengths))
+    shares, gains = np.empty(len(propensity)), np.empty(len(propensity))
+    given, n_communities = _weights(weights), _count(support)
+
+    def work(nodes: slice) -> None:
+        graph = (indptr, neighbours, given, support_indptr, support, strengths, background, propensity)
+        _sparse_pass(nodes.start, nodes.stop, n_communities, *graph, expected, shares, gains)
+
+    _over_nodes(work, indptr, _width(support, propensity))
+    return expected, shares, float(gains.sum()) / 2
+
+
+def entry_gains(
+    indptr: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32] | None,
+    support_indptr: NDArray[np.int64],
+    support: NDArray[np.int32],
+    strengths: NDArray[np.float64],
+    background: float,
+    propensity: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What each membership does for the edges of its node, in bits: (entries,).
+
+    sum_v w_uv [g(lambda_uv) - g(lambda_uv - F_uz F_vz)] / ln 2 with g(x) = log(exp(x) - 1): how much the log likelihood
+    of the node's edges would fall without the membership.
+    """
+    _check(indptr, neighbours, support_indptr, propensity)
+    gains = np.zeros(len(strengths))
+    given, n_communities = _weights(weights), _count(support)
+
+    def work(nodes: slice) -> None:
+        graph = (indptr, neighbours, given, support_indptr, support, strengths, background, propensity)
+        _entry_gains(nodes.start, nodes.stop, n_communities, *graph, gains)
+
+    _over_nodes(work, indptr, 8 * _width(support, propensity))
+    return gains
+
+
+def _check(indptr: Floats, neighbours: Floats, rows: Floats, propensity: Floats) -> None:
+    n_nodes = len(indptr) - 1
+    have = len(rows) - (rows.ndim == 1)
+    if have != n_nodes or len(propensity) != n_nodes or (n_nodes and indptr[-1] != len(neighbours)):
+        raise ValueError(
+            f"the graph has {n_nodes} nodes and {len(neighbours)} ends of edges; strengths are of {have} nodes, "
+            f"propensities of {len(propensity)}"
+        )
+
+
+def _weights(weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """An empty array stands for weights of 1: kernels take one type."""
+    return np.empty(0, np.float32) if weights is None else np.asarray(weights, np.float32)
+
+
+def _count(support: NDArray[np.int32]) -> int:
+    return int(support.max()) + 1 if len(support) else 0
+
+
+def _width(support: Floats, propensity: Floats) -> int:
+    return 1 + len(support) // max(len(propensity), 1)
+
+
+def _over_nodes(work: Any, indptr: NDArray[np.int64], width: int) -> None:
+    """`work` on blocks of nodes that have about as many edges each."""
+    n_nodes, n_ends = len(indptr) - 1, int(indptr[-1]) if len(indptr) else 0
+    cuts = blocks(n_ends + n_nodes, float(n_ends) * (_EDGE_WORK + 4 * width))
+    borders = np.searchsorted(indptr + np.arange(n_nodes + 1), [cut.start for cut in cuts])
+    stops = [*borders[1:], n_nodes]
+    run_parallel([partial(work, slice(first, stop)) for first, stop in zip(borders, stops, strict=True)])
+
+
+@jit
+def _log_expm1(x):  # type: ignore[no-untyped-def]
+    """log(exp(x) - 1), which for large x is x."""
+    return x if x > 30.0 else math.log(math.expm1(x))
+
+
+@jit_sums
+def _dense_pass(first, last, indptr, neighbours, weights, strengths, background, propensity, out, shares):  # type: ignore[no-untyped-def]
+    k = strengths.shape[1]
+    for u in range(first, last):
+        row, mine = out[u], strengths[u]
+        row[:] = 0
+        share = 0.0
+        for end in range(indptr[u], indptr[u + 1]):
+            v = neighbours[end]
+            other = strengths[v]
+            common = np.float32(0.0)
+            for z in range(k):
+                common += mine[z] * other[z]
+            plain = background * propensity[u] * propensity[v]
+            links = -1.0 / math.expm1(-max(common + plain, SMALLEST_RATE))
+            if weights.size > 0:
+                links *= weights[end]
+            share += plain * links
+            factor = np.float32(links)
+            for z in range(k):
+                row[z] += factor * other[z]
+        for z in range(k):
+            row[z] *= mine[z]
+        shares[u] = share
+
+
+@jit
+def _sparse_pass(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    n_communities,
+    indptr,
+    neighbours,
+    weights,
+    support_indptr,
+    support,
+    strengths,
+    background,
+    propensity,
+    expected,
+    shares,
+    gains,
+):
+    mine, sums = np.zeros(n_communities), np.zeros(n_communities)
+    for u in range(first, last):
+        for entry in range(support_indptr[u], support_indptr[u + 1]):
+            mine[support[entry]] = strengths[entry]
+        share, gain = 0.0, 0.0
+        for end in range(indptr[u], indptr[u + 1]):
+            v = neighbours[end]
+            plain = background * propensity[u] * propensity[v]
+            rate = plain
+            for entry in range(support_indptr[v], support_indptr[v + 1]):
+                rate += mine[support[entry]] * strengths[entry]
+            rate = max(rate, SMALLEST_RATE)
+            weight = weights[end] if weights.size > 0 else 1.0
+            links = -weight / math.expm1(-rate)
+            share += plain * links
+            gain += weight * _log_expm1(rate)
+            for entry in range(support_indptr[v], support_indptr[v + 1]):
+                if mine[support[entry]] > 0.0:
+                    sums[support[entry]] += links * strengths[entry]
+        for entry in range(support_indptr[u], support_indptr[u + 1]):
+            z = support[entry]
+            expected[entry] = sums[z] * mine[z]
+            mine[z] = 0.0
+            sums[z] = 0.0
+        shares[u] = share
+        gains[u] = gain
+
+
+@jit
+def _entry_gains(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    n_communities,
+    indptr,
+    neighbours,
+    weights,
+    support_indptr,
+    support,
+    strengths,
+    background,
+    propensity,
+    gains,
+):
+    mine, place = np.zeros(n_communities), np.zeros(n_communities, np.int64)
+    for u in range(first, last):
+        for entry in range(support_indptr[u], support_indptr[u + 1]):
+            mine[support[entry]] = strengths[entry]
+            place[support[entry]] = entry
+        for end in range(indptr[u], indptr[u + 1]):
+            v = neighbours[end]
+            plain = max(background * propensity[u] * propensity[v], SMALLEST_RATE)
+            rate = plain
+            for entry in range(support_indptr[v], support_indptr[v + 1]):
+                rate += mine[support[entry]] * strengths[entry]
+            if rate == plain:
+                continue
+            weight = weights[end] if weights.size > 0 else 1.0
+            here = _log_expm1(rate)
+            for entry in range(support_indptr[v], support_indptr[v + 1]):
+                z = support[entry]
+                if mine[z] > 0.0:
+                    without = _log_expm1(max(rate - mine[z] * strengths[entry], plain))
+                    gains[place[z]] += weight * (here - without) / _LN2
+        for entry in range(support_indptr[u], support_indptr[u + 1]):
+            mine[support[entry]] = 0.0

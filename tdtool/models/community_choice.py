@@ -1,0 +1,85 @@
+"""How many communities: by description length, on a grid that is refined around its best place."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.data.graph import Graph
+from tdtool.models.overlap_em import Background, Strengths, from_dense, log_likelihood, sparse_em
+
+#: A node's memberships of at least this share of its largest are told apart when numbers of communities are compared.
+STRICT_SHARE = 0.75
+_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class CommunityTrial:
+    """One number of communities. n_asked, n_found; gain, cost : bits; objective : what was maximised."""
+
+    n_asked: int
+    n_found: int
+    gain: float
+    cost: float
+    objective: float
+
+
+def strict_mask(expected: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Memberships that nobody would miss. expected : (n, k) expected links."""
+    most = expected.max(axis=1, keepdims=True)
+    return (expected >= STRICT_SHARE * most) & (expected > 0)
+
+
+def description(graph: Graph, found: Strengths, background: Background, empty: float) -> tuple[float, float, int]:
+    """gain : bits that the edges cost less than without communities; cost : bits to write the memberships down; k."""
+    gain = (log_likelihood(graph, found, background) - empty) / math.log(2)
+    kappa = np.bincount(found.communities, found.expected, found.n_communities) + 1
+    counts = np.diff(found.indptr)
+    n_found = int((np.bincount(found.communities, minlength=found.n_communities) > 0).sum())
+    choices = float(np.log2(kappa.sum() / kappa)[found.communities].sum())
+    further = 0.5 * float((np.maximum(counts - 1, 0) * np.log2(graph.degrees + 1)).sum())
+    return gain, choices + further + 0.5 * n_found * math.log2(max(graph.n_edges, 2)), n_found
+
+
+def strict_description(
+    graph: Graph, expected: NDArray[np.float32], background: Background, empty: float
+) -> tuple[float, float, int]:
+    """`description` of the strict memberships among expected links (n, k), after a few steps of EM on them alone."""
+    found = from_dense(graph, expected, strict_mask(expected))
+    found, background = sparse_em(graph, found, background, n_iters=_STEPS)
+    return description(graph, found, background, empty)
+
+
+def grid(n_nodes: int, most: int | None = None, *, ratio: float = 1.18) -> list[int]:
+    """Numbers of communities that are tried first, ascending."""
+    last = most or max(2, int(min(n_nodes / 5, max(50, 2 * math.sqrt(n_nodes)))))
+    found, value = [], 2.0
+    while value <= last:
+        found.append(round(value))
+        value = max(value * ratio, value + 1)
+    return sorted(set(found))
+
+
+def refine(tried: dict[int, float], measure: Callable[[int], float], *, most: int = 12) -> int:
+    """The best number after looking between the best one and its neighbours until there is none between.
+
+    tried : number -> objective, extended by `measure`; most : further numbers that may be tried.
+    """
+    for _ in range(most):
+        numbers = sorted(tried)
+        best = max(numbers, key=lambda k: (tried[k], -k))
+        place = numbers.index(best)
+        gaps = [
+            (tried[other], (best + other) // 2 if other < best else (best + other + 1) // 2)
+            for other in numbers[max(place - 1, 0) : place + 2]
+            if abs(other - best) > 1
+        ]
+        if not gaps:
+            break
+        _, middle = max(gaps)
+        tried[middle] = measure(middle)
+    return max(sorted(tried), key=lambda k: (tried[k], -k))

@@ -1,0 +1,65 @@
+"""The whitened third moment of a graph: 3-stars, a centre with three leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class ThreeStar:
+    """sum_u w_u x_u (x) x_u (x) x_u, corrected for a Dirichlet prior of sum alpha0, never formed.
+
+    points : (n, k) x_u with sum w x x' = I after the correction of the second moment; weights : (n,) w, sum 1.
+    For tau = 0 and alpha0 = 0 it is T_abc = sum_x d_x^-2 A_xa A_xb A_xc (repeated leaves included) with each leaf
+    projected on the whitened eigenvectors. Source: Anandkumar, Ge, Hsu, Kakade 2014, JMLR 15, section 3.
+    """
+
+    points: Matrix
+    weights: Matrix
+    alpha0: float
+    second: Matrix
+    first: Matrix
+
+    @classmethod
+    def of(cls, points: Matrix, weights: Matrix, *, alpha0: float = 0.0) -> ThreeStar:
+        """points : (n, k) with sum w x x' = I; weights : (n,). alpha0 > 0 whitens the corrected second moment."""
+        first, second = weights @ points, np.eye(points.shape[1])
+        if alpha0 > 0:
+            # M2 = I - alpha0 / (alpha0 + 1) m m', which is small along m but stays positive: |m| <= 1.
+            corrected = second - alpha0 / (alpha0 + 1) * np.outer(first, first)
+            values, vectors = scipy.linalg.eigh(corrected)
+            root = (vectors / np.sqrt(np.maximum(values, np.finfo(float).eps))) @ vectors.T
+            points, first, second = points @ root, root @ first, root @ root
+        return cls(points, weights, alpha0, second, first)
+
+    def apply(self, directions: Matrix) -> Matrix:
+        """G_j = T(I, u_j, u_j) for the columns u_j of directions (k, k)."""
+        values = self.points @ directions
+        values *= values
+        raw = self.points.T @ (self.weights[:, None] * values)
+        if not self.alpha0:
+            return raw
+        alpha0 = self.alpha0
+        turned, along = self.second @ directions, self.first @ directions
+        pairs = 2 * turned * along + np.outer(self.first, np.sum(directions * turned, axis=0))
+        single = np.outer(self.first, along**2)
+        return raw - alpha0 / (alpha0 + 2) * pairs + 2 * alpha0**2 / ((alpha0 + 1) * (alpha0 + 2)) * single
+
+
+def leading_rows(points: Matrix, weights: Matrix) -> Matrix:
+    """An orthogonal (k, k) start: directions of k nodes that lie far from each other.
+
+    Source: Damle, Minden, Ying 2019, "Simple, direct and efficient multi-way spectral clustering" (pivoted QR).
+    """
+    scaled = points * np.sqrt(weights)[:, None]
+    _, _, pivots = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True, check_finite=False)
+    left, _, right = scipy.linalg.svd(scaled[pivots[: points.shape[1]]].T, full_matrices=False)
+    return np.asarray(left @ right)
+
+

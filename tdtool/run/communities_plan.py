@@ -1,0 +1,96 @@
+"""What finding communities will take: memory, which is checked before it starts, and time."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tdtool.config import CommunitiesConfig
+from tdtool.data.graph import Graph
+from tdtool.errors import ResourceError
+from tdtool.models.community_choice import grid
+
+# Bytes measured in peaks of processes, on Linux.
+_BASE_BYTES = 230 << 20  # the program and its compiled loops
+_NODE_BYTES, _NODE_COMMUNITY_BYTES = 200, 24  # of a node; of a node and a community while it is fitted
+_SUPPORT = 8  # communities that a node keeps in the sparse mode
+# Seconds of one core at 2.6 GHz, rounded up.
+_START_SECONDS = 2.0
+_EDGE_SECONDS, _EDGE_COMMUNITY_SECONDS = 1e-6, 4e-9  # an edge; an edge and a community in one iteration
+_REFINED = 6  # numbers tried between those of the grid
+_LANCZOS = 40  # products with the graph, a community
+
+_OUT_OF_MEMORY = "what takes less: --mode sparse, fewer communities by -k or --max-communities"
+
+
+@dataclasses.dataclass(frozen=True)
+class CommunitiesPlan:
+    """Sizes that are exact, and costs that are estimates.
+
+    communities : the numbers that are tried first; mode : "dense" or "sparse"; graph_bytes : the graph itself;
+    held_bytes : arrays at the peak; memory_bytes : the whole process.
+    """
+
+    n_nodes: int
+    n_edges: int
+    mode: str
+    communities: tuple[int, ...]
+    fits: int
+    graph_bytes: int
+    held_bytes: int
+    memory_bytes: int
+    seconds: float
+    description: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def plan_of(graph: Graph, config: CommunitiesConfig, mode: str, workers: int) -> CommunitiesPlan:
+    """Predict memory and time. mode : "dense" or "sparse", as the fit will choose."""
+    sizes = planned_sizes(graph.n_nodes, config)
+    graph_bytes = graph.indptr.nbytes + graph.neighbours.nbytes + (0 if graph.weights is None else graph.weights.nbytes)
+    widest = _SUPPORT if mode == "sparse" else max(sizes)
+    held = graph_bytes + graph.n_nodes * (_NODE_BYTES + _NODE_COMMUNITY_BYTES * widest)
+    further = (1 if config.holdout else 0) / max(len(sizes), 1) + config.stability
+    fits = 1 + config.stability + (1 if config.holdout else 0)
+    return CommunitiesPlan(
+        n_nodes=graph.n_nodes,
+        n_edges=graph.n_edges,
+        mode=mode,
+        communities=tuple(sizes),
+        fits=fits,
+        graph_bytes=graph_bytes,
+        held_bytes=held,
+        memory_bytes=_BASE_BYTES + held,
+        seconds=_START_SECONDS + (1 + further) * _fit_seconds(graph, sizes, mode, config) / workers,
+        description=graph.description,
+    )
+
+
+def planned_sizes(n_nodes: int, config: CommunitiesConfig) -> list[int]:
+    """The number that was asked for, or those that are tried first."""
+    return [config.n_communities] if config.n_communities else grid(n_nodes, config.max_communities)
+
+
+def _fit_seconds(graph: Graph, sizes: list[int], mode: str, config: CommunitiesConfig) -> float:
+    if mode == "sparse":
+        return graph.n_edges * (_EDGE_SECONDS * 10 + _EDGE_COMMUNITY_SECONDS * _SUPPORT * 10)
+    largest = max(sizes)
+    tried = sum(sizes) * (1 if config.n_communities else 1 + _REFINED / len(sizes))
+    embedding = graph.n_edges * _EDGE_COMMUNITY_SECONDS * largest * _LANCZOS / 10
+    passes = (config.polish + 6) * tried
+    return graph.n_edges * (_EDGE_SECONDS + _EDGE_COMMUNITY_SECONDS * passes) + embedding
+
+
+def check_memory(plan: CommunitiesPlan, limit: int, source: str) -> None:
+    """ResourceError, with what takes less, when the arrays at the peak are larger than `limit`."""
+    if plan.held_bytes > limit:
+        what = f"finding up to {max(plan.communities):,} communities of {plan.n_nodes:,} nodes in {plan.mode} mode"
+        need = f"{what} needs about {_size(plan.held_bytes)} of memory, and {_size(limit)} may be used"
+        raise ResourceError(need, path=source, hint=f"{_OUT_OF_MEMORY}; or allow more with --memory")
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1e9:.1f} GB" if amount >= 1e9 else f"{amount / 1e6:.0f} MB"
