@@ -6,12 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tdtool.run.community_estimator import TensorCommunities
     from tdtool.run.estimators import SpectralLDA
 
 __version__ = "0.1.0"
-__all__ = ["SpectralLDA", "__version__"]
+__all__ = ["SpectralLDA", "TensorCommunities", "__version__"]
 
-_PUBLIC = {"SpectralLDA": "tdtool.run.estimators"}
+_PUBLIC = {"SpectralLDA": "tdtool.run.estimators", "TensorCommunities": "tdtool.run.community_estimator"}
 
 
 def __getattr__(name: str) -> Any:

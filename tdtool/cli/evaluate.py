@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tdtool.cli import options
-from tdtool.cli.options import Command
+from tdtool.cli.options import Command, option
 from tdtool.cli.output import say, say_json
 from tdtool.config import SourceConfig
+from tdtool.errors import UsageError
+
+_COMMUNITIES = "tdtool.communities"
+#: Options that mean something for a corpus, and for communities.
+_OF_A_CORPUS = ("format", "column", "id_column", "field", "id_field", "vocabulary", "seed", "workers", "memory")
+_OF_A_TRUTH = ("truth_format", "all_nodes", "omega")
+_KNOWN_SHOWN = 20
+
+_truth_options = options.combined(
+    option(
+        "--truth",
+        section="Source",
+        metavar="FILE",
+        help="Known communities: one a line, a table (node, community, weight), JSON, or a communities.h5.",
+    ),
+    option(
+        "--truth-format",
+        section="Source",
+        type=click.Choice(["auto", "lines", "table", "json", "hdf5"]),
+        default="auto",
+        help="Format of --truth; auto looks at the content.",
+    ),
+    option(
+        "--all-nodes",
+        section="Source",
+        is_flag=True,
+        help="Score all nodes of the graph, not only those that --truth puts into a community.",
+    ),
+    option("--omega", section="Source", is_flag=True, help="Count the omega index beyond 5,000 nodes, too."),
+)
 
 
 @click.command(
@@ -17,36 +48,95 @@ from tdtool.config import SourceConfig
     examples=(
         ("tdtool evaluate news.topics.h5 test/", "perplexity and coherence on documents the model has not seen"),
         ("tdtool evaluate news.topics.h5 test.corpus.h5 --json", "for a program"),
+        ("tdtool evaluate friends.communities.h5 --truth circles.txt", "found communities against known ones"),
     ),
 )
 @click.argument("model", type=options.FILE)
-@click.argument("corpus")
+@click.argument("corpus", required=False)
 @options.as_json
 @options.source_options
+@_truth_options
 @options.seed
 @options.workers
 @options.memory
 @options.common
+@click.pass_context
 def evaluate(
+    context: click.Context,
     model: Path,
-    corpus: str,
+    corpus: str | None,
     as_json: bool,
     source_config: SourceConfig,
+    truth: str | None,
+    truth_format: str,
+    all_nodes: bool,
+    omega: bool,
     seed: int,
     workers: int | None,
     memory: int | None,
 ) -> None:
-    """Score a model on other documents.
+    """Score a model on other documents, or communities against known ones.
 
-    Every document of CORPUS is scored: half of its words tell its topics, the other half are predicted (perplexity by
-    document completion). Coherence is that of the model's topics in CORPUS.
+    Topics: every document of CORPUS is scored: half of its words tell its topics, the other half are predicted
+    (perplexity by document completion). Coherence is that of the model's topics in CORPUS.
+
+    Communities: compared with those in --truth, by overlapping mutual information, F1, omega, the error of the
+    memberships and the recovery ratio.
     """
+    _check_arguments(context, model, corpus, truth)
+    if truth is not None:
+        _evaluate_communities(as_json, model, truth, truth_format=truth_format, all_nodes=all_nodes, omega=omega)
+        return
     from tdtool.report import tables
     from tdtool.run.evaluate import evaluate_topics
 
-    result = evaluate_topics(model, corpus, source=source_config, workers=workers, memory=memory, seed=seed)
+    result = evaluate_topics(model, str(corpus), source=source_config, workers=workers, memory=memory, seed=seed)
     if as_json:
         say_json(result.as_dict())
         return
     say(tables.scores_text(result.scores))
     say(tables.summary_text({name: value for name, value in result.as_dict().items() if name != "scores"}))
+
+
+def _check_arguments(context: click.Context, model: Path, corpus: str | None, truth: str | None) -> None:
+    """UsageError where the kind of the model and the arguments do not fit."""
+    from tdtool.run.evaluate_communities import model_kind
+
+    kind = model_kind(model)
+    if kind == _COMMUNITIES and truth is None:
+        raise UsageError(
+            "communities are scored against known ones", path=model, hint="name them: --truth communities.txt"
+        )
+    if truth is not None and corpus is not None:
+        raise UsageError(
+            "CORPUS and --truth exclude each other",
+            hint="CORPUS is for a topic model, --truth for communities",
+        )
+    if truth is not None and kind not in (None, _COMMUNITIES):
+        raise UsageError(f"--truth is for communities, and this is a {kind} file", path=model, hint="name a CORPUS")
+    if truth is None and corpus is None:
+        raise UsageError(
+            "nothing to score it on", path=model, hint="name a CORPUS for a topic model, --truth FILE for communities"
+        )
+    for name in _OF_A_TRUTH if truth is None else _OF_A_CORPUS:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is for {'communities (--truth)' if truth is None else 'a CORPUS'}")
+
+
+def _evaluate_communities(as_json: bool, model: Path, truth: str, *, omega: bool, **settings: Any) -> None:
+    from tdtool.report import cover_scores as report
+    from tdtool.run.evaluate_communities import evaluate_communities
+
+    result = evaluate_communities(model, truth, omega=True if omega else None, **settings)
+    plain = result.as_dict()
+    if as_json:
+        say_json(plain)
+        return
+    report.print_known(plain["communities"], most=_KNOWN_SHOWN)
+    say(f"\n{report.compared_text(result.n_found, result.n_true, result.n_nodes, result.truth)}\n")
+    report.print_scores(result.scores)
+    say("")
+    for note in result.notes:
+        say(f"Note: {note}")
+    say(result.ledger.text("rows" if "table" in result.truth else "communities"))

@@ -14,12 +14,19 @@ from tdtool.cli.output import say, say_json
 if TYPE_CHECKING:
     from tdtool.run.show import Description
 
+_ROWS = {
+    **dict.fromkeys(("tdtool.corpus", "tdtool.topics", "tdtool.documents"), "documents"),
+    **dict.fromkeys(("tdtool.graph", "tdtool.communities"), "edges"),
+}
+_COMMUNITIES = 50  # shown unless the user says how many
+
 
 @click.command(
     cls=Command,
     examples=(
         ("tdtool show news.topics.h5", "topics, scores, how it was made, arrays"),
         ("tdtool show news.topics.h5 --topics 5 --top 20", "the five largest topics, twenty words each"),
+        ("tdtool show friends.communities.h5 --topics 12", "communities, bridges between them, links"),
         ("tdtool show ratings.cp.h5 --top 8 --export factors.csv", "the components of a tensor"),
         ("tdtool show news.topics.h5 --export news.csv --export news.documents.parquet", "in other formats"),
     ),
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     section="Output",
     type=click.IntRange(0),
     metavar="N",
-    help="Show the N largest topics or components. [default: all]",
+    help="Show the N largest topics, components or communities. [default: all]",
 )
 @options.top()
 @options.exports(f"{options.TOPIC_EXPORTS} {options.TENSOR_EXPORTS} {options.FACTOR_EXPORTS}")
@@ -42,7 +49,7 @@ def show(file: Path, n_topics: int | None, n_words: int, exports: tuple[Path, ..
     """Say what is in a file and how it was made.
 
     FILE is any that tdtool wrote: a topic model, the topics of documents, a corpus, the components of a tensor, the
-    factors of a table.
+    factors of a table, a graph, the communities of a graph.
     """
     from tdtool.run.show import describe, export
 
@@ -51,12 +58,12 @@ def show(file: Path, n_topics: int | None, n_words: int, exports: tuple[Path, ..
     if as_json:
         say_json(description.as_dict())
         return
-    _print(description)
+    _print(description, n_topics)
     for path in exports:
         say(str(path))
 
 
-def _print(description: Description) -> None:
+def _print(description: Description, n_topics: int | None) -> None:
     from tdtool.report import tables
 
     say(f"{description.path}: {description.schema} version {description.version}. {description.about}\n")
@@ -71,10 +78,10 @@ def _print(description: Description) -> None:
         say("")
     _print_components(description)
     _print_loadings(description)
+    _print_communities(description, _COMMUNITIES if n_topics is None else n_topics)
     say(tables.facts_text(description.facts))
     if description.ledger is not None and (description.ledger.rows_in or description.words):
-        is_text = description.schema in ("tdtool.corpus", "tdtool.topics", "tdtool.documents")
-        say(description.ledger.text("documents" if is_text else "rows"))
+        say(description.ledger.text(_ROWS.get(description.schema, "rows")))
     say("")
     columns = [tables.Column(name) for name in ("array", "shape", "dtype")]
     rows_of_text = [(a["path"], _shape(a["shape"], a["dims"]), a["dtype"], a["about"]) for a in description.arrays]
@@ -115,6 +122,25 @@ def _print_loadings(description: Description) -> None:
     headings = report.factor_names(len(found["variance"]))
     say("\nCorrelations of the factors\n")
     report.print_matrix("", headings, found["correlation"].tolist(), headings)
+    say("")
+
+
+def _print_communities(description: Description, most: int) -> None:
+    """The communities of a graph. most : of them that are shown."""
+    found = description.communities
+    if not found:
+        return
+    from tdtool.report import communities as report
+
+    attributes = description.attributes
+    report.print_choice(description.selection, attributes.get("chosen"), str(attributes.get("reason", "")))
+    report.print_found(found, found["communities"][:most], found["bridges"])
+    if found["ties"]:
+        say("\nCommunities that are linked most, by the chance that pure members are\n")
+        report.print_ties(found["ties"])
+    say("\n" + report.scores_text(description.scores))
+    for warning in attributes.get("warnings", []):
+        say(f"Warning: {warning}")
     say("")
 
 

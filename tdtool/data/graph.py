@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.config import GraphConfig, SourceConfig
 from tdtool.data.ledger import Ledger
-from tdtool.errors import InputError
+from tdtool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+    from tdtool.data.readers.graph_types import FoundGraph
+    from tdtool.data.readers.streams import Input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,3 +140,91 @@ class Graph:
         edges = np.column_stack((rows, columns))
         weights = None if entries.dtype.kind == "b" else entries.data
         return cls.from_edges(edges, weights=weights, n_nodes=entries.shape[0], ids=ids)
+
+
+def read_graph(path: str, config: GraphConfig, *, memory: int) -> Graph:
+    """Read a graph from a file, compressed or not, or from standard input ("-").
+
+    The format is recognised by content, then by name, unless the configuration says it. memory : bytes that may be
+    used. Raises InputError for what is no graph, has no edges or is damaged, ResourceError for what does not fit,
+    UsageError for settings that contradict each other.
+    """
+    from tdtool.data.graph_build import build_graph
+    from tdtool.data.readers.graph_formats import FORMATS, check_given, sniff
+    from tdtool.data.readers.streams import Input
+
+    if config.format != "auto" and config.format not in FORMATS:
+        raise UsageError(f"there is no format {config.format!r}", hint=f"known are auto, {', '.join(FORMATS)}")
+    source = Input(path, SourceConfig(max_ratio=config.max_ratio, max_bytes=config.max_bytes))
+    if not source.head:
+        raise InputError("it is empty", path=source.path, hint=f"known formats: {', '.join(FORMATS)}")
+    kind = sniff(source) if config.format == "auto" else config.format
+    check_given(kind, source)
+    _check_settings(kind, config, FORMATS)
+    if kind == "hdf5":
+        return _stored_graph(path, source)
+    ledger = Ledger()
+    graph = build_graph(
+        _read(kind, source, config, memory, ledger),
+        bipartite=config.bipartite,
+        memory=memory,
+        ledger=ledger,
+        path=source.path,
+    )
+    file = None if path == "-" else Path(path)
+    return dataclasses.replace(graph, source=_provenance(source, kind), path=file)
+
+
+def _check_settings(kind: str, config: GraphConfig, formats: dict[str, str]) -> None:
+    """UsageError for a setting that says something of another format."""
+    tables = ("edges", "csv", "tsv", "parquet")
+    for name, value, where in (
+        ("key", config.key, ("npz",)),
+        ("columns", config.columns, tables),
+        ("bipartite", config.bipartite or None, tuple(each for each in formats if each != "hdf5")),
+    ):
+        if value is not None and kind not in where:
+            what = f"{name} is {value!r}, and the input is {formats[kind]}"
+            raise UsageError(what, hint=f"it is for the formats {', '.join(where)}")
+
+
+def _read(kind: str, source: Input, config: GraphConfig, memory: int, ledger: Ledger) -> FoundGraph:
+    """The reader of a format; each is imported when it is used."""
+    if kind == "matrix-market":
+        from tdtool.data.readers.graph_matrix_market import read_matrix_market as read
+    elif kind == "metis":
+        from tdtool.data.readers.graph_metis import read_metis as read
+    elif kind == "graphml":
+        from tdtool.data.readers.graph_graphml import read_graphml as read
+    elif kind == "gml":
+        from tdtool.data.readers.graph_gml import read_gml as read
+    elif kind == "parquet":
+        from tdtool.data.readers.graph_parquet import read_parquet as read
+    elif kind == "npz":
+        from tdtool.data.readers.graph_npz import read_npz as read
+    else:
+        from tdtool.data.readers.graph_edges import read_edges
+
+        return read_edges(source, kind, config, memory, ledger)
+    return read(source, config, memory, ledger)
+
+
+def _stored_graph(path: str, source: Input) -> Graph:
+    """A graph that `tdtool ingest` wrote; it is mapped into memory, so it must be a plain file."""
+    from tdtool.data.graph_store import open_graph
+
+    if source.compression is not None or not source.seekable:
+        raise InputError(
+            "a graph file of tdtool is read from a file, not compressed and not through a pipe", path=source.path
+        )
+    return open_graph(path)
+
+
+def _provenance(source: Input, kind: str) -> dict[str, Any]:
+    """Where the edges came from: name, bytes and, for a file, BLAKE2b-128 of them."""
+    path = Path(source.path)
+    if source.size is None or not path.is_file():
+        return {"path": source.path, "bytes": source.size, "blake2b": None, "format": kind}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16))
+    return {"path": path.name, "bytes": source.size, "blake2b": digest.hexdigest(), "format": kind}

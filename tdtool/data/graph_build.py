@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
-from tdtool.data.ledger import Ledger
+from tdtool.data.ledger import EXAMPLES_KEPT, Ledger
+from tdtool.data.readers.graph_names import NumberCodes
+from tdtool.data.readers.graph_types import FoundGraph, check_memory, edge_bytes
 from tdtool.errors import InputError
 from tdtool.kernels.edge_rows_cpu import EdgeRows, symmetric_rows
 
 #: Nodes are numbered in 32 bits.
 MOST_NODES = 2**31 - 1
-_SMALLEST = np.finfo(np.float32).tiny
+#: Bytes that a node takes at most while a graph is made.
+_NODE_BYTES = 64
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+#: From this share of the edges on, edges in both directions are worth a word.
+_WORTH_A_WORD = 0.05
+
+_Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
+_Names = NDArray[np.int64] | list[str]
 
 
 def graph_of_pairs(
@@ -31,48 +42,191 @@ def graph_of_pairs(
 
     Raises InputError for nodes out of range, negative or non-finite weights, and lengths that do not fit.
     """
-    if n_nodes > MOST_NODES:
-        raise InputError(f"a graph may have {MOST_NODES:,} nodes, and this one has {n_nodes:,}")
+    _check_count(n_nodes, None)
     if ids is not None and len(ids) != n_nodes:
         raise InputError(f"there are {len(ids):,} names for {n_nodes:,} nodes")
     if tails.size and (int(min(tails.min(), heads.min())) < 0 or int(max(tails.max(), heads.max())) >= n_nodes):
         raise InputError(f"an edge has a node that is not among 0 ... {n_nodes - 1:,}")
     if n_left is not None and bool(((tails < n_left) == (heads < n_left)).any()):
         raise InputError("an edge links two nodes of the same kind", hint=f"the first {n_left:,} nodes are of one kind")
-    values = None if weights is None else _checked_weights(np.asarray(weights), tails)
     names = np.arange(n_nodes, dtype=np.int64) if ids is None else ids
+    values = None if weights is None else np.asarray(weights, np.float64)
+    if values is not None and values.shape != tails.shape:
+        raise InputError(f"there are {values.size:,} weights for {tails.size:,} edges")
     ledger = Ledger()
-    ledger.use(tails.size)
-    rows = symmetric_rows(tails.astype(np.int32), heads.astype(np.int32), values, n_nodes)
-    count_merged(rows, ledger, None)
-    stored = None if rows.weights is None else stored_weights(rows.weights)
-    return Graph(rows.indptr, rows.neighbours, stored, names, n_left, description, ledger=ledger)
+    rows = _rows((tails.astype(np.int32), heads.astype(np.int32)), values, names, ledger, None)
+    return Graph(rows.indptr, rows.neighbours, _stored(rows.weights, None), names, n_left, description, ledger=ledger)
 
 
-def count_merged(rows: EdgeRows, ledger: Ledger, path: str | None) -> None:
-    """Write what was left out and merged into the ledger; the edges are in it as used."""
+def build_graph(found: FoundGraph, *, bipartite: bool, memory: int, ledger: Ledger, path: str) -> Graph:
+    """The graph of what a reader found; source and path are left to the caller.
+
+    bipartite : tails are of one kind and heads of another, even where the format does not say so. Raises InputError
+    for negative or non-finite weights and for a graph without edges, ResourceError for one that does not fit.
+    """
+    m, weighted = found.tails.size, found.weights is not None
+    bipartite = bipartite or found.bipartite or found.n_left is not None
+    ends, names, n_left = _canonical(found, memory, path, bipartite=bipartite)
+    needed = edge_bytes(m, weighted=weighted) + _NODE_BYTES * len(names)
+    check_memory(needed, memory, f"a graph of {len(names):,} nodes and {m:,} edges", path)
+    weights, about = _unit(found.weights)
+    origin, notes, directed = found.description, (*found.notes, *about), found.directed
+    del found
+    rows = _rows(ends, weights, names, ledger, path)
+    del ends, weights
+    if not rows.neighbours.size:
+        left_out = f" once {rows.n_loops:,} from a node to itself are left out" if rows.n_loops else ""
+        raise InputError(f"it is a graph with no edges{left_out}", path=path)
+    stored = _stored(rows.weights, path)
+    notes += _directions(rows, directed=directed is True, bipartite=bipartite)
+    description = f"{origin}; {_size(len(names), n_left)}, {_count(rows.neighbours.size // 2, 'edge')}"
+    if stored is not None:
+        description += f" of weight {stored.min():.4g} to {stored.max():.4g}"
+    return Graph(rows.indptr, rows.neighbours, stored, names, n_left, description, notes, ledger=ledger)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _size(n_nodes: int, n_left: int | None) -> str:
+    return _count(n_nodes, "node") if n_left is None else f"{n_left:,} + {_count(n_nodes - n_left, 'node')}"
+
+
+def _directions(rows: EdgeRows, *, directed: bool, bipartite: bool) -> tuple[str, ...]:
+    """What is to be said about the direction of the edges."""
+    notes = ("directed: symmetrised",) if directed and not bipartite else ()
+    if rows.halved:
+        return (*notes, "every edge is given in both directions with the same weight, and counts once")
+    if rows.n_both > _WORTH_A_WORD * (rows.neighbours.size // 2):
+        notes += ("edges given in both directions were merged",)
+    return notes
+
+
+def _check_count(n_nodes: int, path: str | None) -> None:
+    if n_nodes > MOST_NODES:
+        raise InputError(f"it has {n_nodes:,} nodes; a graph may have {MOST_NODES:,}", path=path)
+
+
+def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) -> tuple[_Ends, _Names, int | None]:
+    """The ends as numbers of nodes in canonical order (both (m,) int32), the names in it, and how many are left."""
+    if found.names is None and found.n_nodes is not None:
+        return _stated(found, found.n_nodes, memory, path)
+    tails, heads, names = found.tails, found.heads, found.names
+    if names is None:
+        codes = NumberCodes()
+        tails, heads = codes.encode(tails.astype(np.int64)), codes.encode(heads.astype(np.int64))
+        names = codes.names()
+    if isinstance(names, list):
+        names = _as_numbers(names)
+    _check_count(len(names), path)
+    if not bipartite:
+        order = _order(names)
+        return (_renumbered(tails, order), _renumbered(heads, order)), _taken(names, order), None
+    left, right = _kinds(tails, heads, len(names), found.n_left)
+    left, right = left[_order(_taken(names, left))], right[_order(_taken(names, right))]
+    _check_count(left.size + right.size, path)
+    place = np.empty(len(names), np.int32)
+    place[left] = np.arange(left.size)
+    tails = place[tails]
+    place[right] = np.arange(left.size, left.size + right.size)
+    both = np.concatenate([left, right])
+    return (tails, place[heads]), _taken(names, both), left.size
+
+
+def _stated(found: FoundGraph, n_nodes: int, memory: int, path: str) -> tuple[_Ends, _Names, int | None]:
+    """Nodes first ... first + n_nodes - 1 of a format that says how many there are."""
+    _check_count(n_nodes, path)
+    check_memory(_NODE_BYTES * n_nodes, memory, f"a graph of {n_nodes:,} nodes", path)
+    n_left, first = found.n_left, found.first
+    sizes = (n_nodes, n_nodes) if n_left is None else (n_left, n_nodes - n_left)
+    for ends, size in zip((found.tails, found.heads), sizes, strict=True):
+        if ends.size and not (first <= int(ends.min()) and int(ends.max()) < first + size):
+            wrong = int(ends.min()) if int(ends.min()) < first else int(ends.max())
+            raise InputError(f"an edge has the node {wrong:,}, and nodes are {first} ... {first + size - 1:,}", path=path)
+    tails, heads = (found.tails - first).astype(np.int32), (found.heads - first).astype(np.int32)
+    if n_left is None:
+        return (tails, heads), np.arange(first, first + n_nodes, dtype=np.int64), None
+    kinds = [np.arange(first, first + size, dtype=np.int64) for size in sizes]
+    return (tails, heads + np.int32(n_left)), np.concatenate(kinds), n_left
+
+
+def _kinds(
+    tails: NDArray[Any], heads: NDArray[Any], n_names: int, n_left: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The names of either kind, as positions; a name without edges counts to the first."""
+    if n_left is not None:
+        return np.arange(n_left), np.arange(n_left, n_names)
+    is_tail, is_head = np.zeros(n_names, np.bool_), np.zeros(n_names, np.bool_)
+    is_tail[tails], is_head[heads] = True, True
+    return np.flatnonzero(is_tail | ~is_head), np.flatnonzero(is_head)
+
+
+def _as_numbers(names: list[str]) -> _Names:
+    """Names that are all whole numbers as Python writes them, as numbers."""
+    if not all(_WHOLE.fullmatch(name) for name in names):
+        return names
+    try:
+        return np.array([int(name) for name in names], np.int64)
+    except OverflowError:
+        return names
+
+
+def _order(names: _Names) -> NDArray[np.int64]:
+    """The positions of names in canonical order. Code points of text come in the same order as its UTF-8 bytes."""
+    if isinstance(names, list):
+        return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+    return np.argsort(names, kind="stable")
+
+
+def _taken(names: _Names, order: NDArray[np.int64]) -> _Names:
+    return [names[code] for code in order.tolist()] if isinstance(names, list) else names[order]
+
+
+def _renumbered(ends: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int32]:
+    place = np.empty(order.size, np.int32)
+    place[order] = np.arange(order.size, dtype=np.int32)
+    return place[ends]
+
+
+def _unit(weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+    """Weights; where all are the same number they say only how often an edge is given, and become 1."""
+    if weights is None or not weights.size or weights[0] in (0.0, 1.0) or not bool((weights == weights[0]).all()):
+        return weights, ()
+    if not 0 < weights[0] < np.inf:
+        return weights, ()
+    return np.ones_like(weights), (f"every edge has the weight {weights[0]:g}, and counts 1",)
+
+
+def _rows(ends: _Ends, weights: NDArray[np.float64] | None, names: _Names, ledger: Ledger, path: str | None) -> EdgeRows:
+    """Symmetrised and merged; what happened on the way is in the ledger."""
+    if weights is not None:
+        wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+        if wrong.size:
+            edge = int(wrong[0])
+            between = f"{names[ends[0][edge]]!s} and {names[ends[1][edge]]!s}"
+            value = float(weights[edge])
+            what = f"the edge between {between} has the weight {value:g}"
+            raise InputError(what, path=path, hint="weights are from 0 on; --weight none leaves them out")
+    rows = symmetric_rows(*ends, weights, len(names))
+    ledger.use(ends[0].size - rows.n_zero)
+    for _ in range(min(rows.n_zero, EXAMPLES_KEPT)):
+        ledger.skip("weight 0", path or "memory")
+    if rows.n_zero > EXAMPLES_KEPT:
+        ledger.rows_in += rows.n_zero - EXAMPLES_KEPT
+        ledger.skips["weight 0"].count += rows.n_zero - EXAMPLES_KEPT
     ledger.count("loops left out", rows.n_loops)
     ledger.count("duplicate edges merged", rows.n_repeated)
     ledger.count("edges given in both directions", rows.n_both)
-    for _ in range(rows.n_zero):
-        ledger.drop("weight 0", path or "memory")
+    return rows
 
 
-def stored_weights(weights: NDArray[np.float64]) -> NDArray[np.float32] | None:
+def _stored(weights: NDArray[np.float64] | None, path: str | None) -> NDArray[np.float32] | None:
     """Weights as they are kept, (2m,) float32; None where all are 1. InputError for those beyond float32."""
-    if bool((weights == 1.0).all()):
+    if weights is None or bool((weights == 1.0).all()):
         return None
-    if float(weights.max()) > float(np.finfo(np.float32).max):
-        raise InputError("the weights of an edge add up to more than 3.4e38", hint="divide all weights by a number")
+    if float(weights.max()) > _LARGEST:
+        raise InputError(
+            "the weights of an edge add up to more than 3.4e38", path=path, hint="divide all weights by a number"
+        )
     return np.maximum(weights, _SMALLEST).astype(np.float32)
-
-
-def _checked_weights(weights: NDArray[Any], tails: NDArray[Any]) -> NDArray[np.float64]:
-    if weights.shape != tails.shape:
-        raise InputError(f"there are {weights.size:,} weights for {tails.size:,} edges")
-    values = weights.astype(np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if wrong.size:
-        at = int(wrong[0])
-        raise InputError(f"the weight of edge {at:,} (counted from 0) is {values[at]:g}", hint="weights are from 0 on")
-    return values

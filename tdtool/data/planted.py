@@ -1,7 +1,7 @@
 """Data whose structure is known because we drew it: for tests, for benchmarks and for `sample_data/`.
 
 `python -m tdtool.data.planted sample_data --seed 0` writes the readable samples, each with its truth: a corpus, a
-tensor of sales (shops x products x weeks) and a table of marks (students x tests);
+tensor of sales (shops x products x weeks), a table of marks (students x tests) and a graph of friends;
 with `--documents N` it writes a bag of words of N documents instead (PubMed has 8,200,000).
 """
 
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tdtool.data.planted_corpus import planted_corpus
+from tdtool.data.planted_friends import planted_friends
+from tdtool.data.planted_graph import PlantedGraph, planted_disjoint, planted_lfr, planted_mmsb
 from tdtool.data.planted_lda import PlantedLda, planted_lda
 from tdtool.data.planted_sales import planted_sales
 from tdtool.data.planted_stream import PlantedStream, planted_stream, planted_vocabulary, write_lines, write_uci
@@ -21,11 +23,16 @@ from tdtool.data.planted_students import planted_students
 from tdtool.data.planted_tensor import PlantedTensor, planted_symmetric, planted_tensor
 
 __all__ = [
+    "PlantedGraph",
     "PlantedLda",
     "PlantedStream",
     "PlantedTensor",
     "planted_corpus",
+    "planted_disjoint",
+    "planted_friends",
     "planted_lda",
+    "planted_lfr",
+    "planted_mmsb",
     "planted_sales",
     "planted_stream",
     "planted_students",
@@ -40,12 +47,14 @@ __all__ = [
 def main(arguments: list[str] | None = None) -> None:
     """Write planted data into a directory, the same bytes for the same seed."""
     parser = argparse.ArgumentParser(prog="python -m tdtool.data.planted", description="Write data of known structure.")
-    parser.add_argument("directory", type=Path, help="where to: corpus/, tensor.npz, students.csv, *.truth.json")
+    parser.add_argument(
+        "directory", type=Path, help="where to: corpus/, tensor.npz, students.csv, graph.edges, *.truth.*"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--documents", type=int, help="write this many documents as docword and vocab files instead")
     options = parser.parse_args(arguments)
     if options.documents is None:
-        for planted in (planted_corpus, planted_sales, planted_students):
+        for planted in (planted_corpus, planted_sales, planted_students, planted_friends):
             planted(options.directory, np.random.default_rng(options.seed))
     else:
         _write_bag_of_words(options.directory, planted_stream(options.documents, seed=options.seed))

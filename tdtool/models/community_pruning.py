@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
-from tdtool.models.overlap_em import Background, Strengths, from_dense, membership_gains, sparse_em
+from tdtool.models.overlap_em import Background, Strengths, from_dense, membership_gains, sparse_em, with_expected
 
 _LOOSE_SHARE, _LEAST_LINKS = 0.2, 1.0
 _ROUNDS, _STEPS = 2, 3
@@ -29,6 +29,19 @@ def pruned(
         found, background = sparse_em(graph, found, background, n_iters=_STEPS)
         found = found.kept(_worthwhile(graph, found, background))
     return sparse_em(graph, found, background, n_iters=_STEPS)
+
+
+def best_only(graph: Graph, found: Strengths) -> Strengths:
+    """Every node in its strongest community alone, the one with the most of its links."""
+    best = np.full(graph.n_nodes, -np.inf)
+    nodes = found.nodes
+    np.maximum.at(best, nodes, found.expected)
+    ahead = np.flatnonzero(found.expected >= best[nodes])
+    _, first = np.unique(nodes[ahead], return_index=True)
+    keep = np.zeros(len(nodes), np.bool_)
+    keep[ahead[first]] = True
+    alone = found.kept(keep)
+    return with_expected(graph, alone, alone.expected)
 
 
 def _worthwhile(graph: Graph, found: Strengths, background: Background) -> NDArray[np.bool_]:

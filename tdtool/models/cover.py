@@ -33,6 +33,11 @@ class Cover:
             raise ValueError("indptr must begin with 0 and end with the number of entries")
         if self.weights.shape != self.communities.shape:
             raise ValueError(f"{entries} entries and {self.weights.size} weights")
+        if bool((np.diff(self.indptr) < 0).any()):
+            raise ValueError("indptr must not fall")
+        if not bool((np.isfinite(self.weights) & (self.weights > 0)).all()):
+            raise ValueError("memberships must be finite and more than 0")
+        _check_range(self.communities, self.n_communities, "community")
 
     @property
     def n_nodes(self) -> int:
@@ -157,7 +162,7 @@ class Cover:
         return cls(indptr, column.astype(np.int32), shares / totals[row], n_communities)
 
 
-def _check_range(numbers: NDArray[np.int64], size: int, what: str) -> None:
+def _check_range(numbers: NDArray[Any], size: int, what: str) -> None:
     if size > _INT32_MAX:
         raise ValueError(f"{size} is too many for the number of a {what}")
     if numbers.size and (numbers.min() < 0 or numbers.max() >= size):

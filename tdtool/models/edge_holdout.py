@@ -100,7 +100,7 @@ def link_rates(fit: LinkModel, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def auc(fit: LinkModel, positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> float:
-    """How often an edge has a higher rate than a pair without one; see rank_auc. positives, negatives : (h, 2) int64."""
+    """How often an edge has a higher rate than a pair without one (see rank_auc). Both are (h, 2) int64, of nodes."""
     return rank_auc(link_rates(fit, positives), link_rates(fit, negatives))
 
 

@@ -134,7 +134,7 @@ def bridges(cover: Cover, degrees: ArrayLike | None = None, *, most: int | None 
     """
     chosen = np.flatnonzero(cover.n_memberships > 1)
     entries = -cover.weights * np.log2(cover.weights)
-    entropy = np.bincount(cover.entry_nodes(), entries, minlength=cover.n_nodes)[chosen]
+    entropy = np.bincount(cover.entry_nodes(), entries, minlength=cover.n_nodes)[chosen].astype(np.float64)
     weight = np.ones(cover.n_nodes) if degrees is None else np.asarray(degrees, np.float64)
     if weight.shape != (cover.n_nodes,):
         raise ValueError(f"{weight.size} degrees for {cover.n_nodes} nodes")
@@ -173,7 +173,7 @@ class _Inside:
         covered = kernels.add_inside(graph.indptr, graph.neighbours, edge_weights, *entries, weight, count, joint)
         degrees = graph.degrees
         member_degrees = np.repeat(degrees, cover.n_memberships)
-        volume = np.bincount(cover.communities, member_degrees, minlength=cover.n_communities)
+        volume = np.bincount(cover.communities, member_degrees, minlength=cover.n_communities).astype(np.float64)
         member_degrees *= cover.weights
         left_degrees, right_degrees = _side_sums(graph, cover, member_degrees)
         left_sizes, right_sizes = _side_sums(graph, cover, None)
@@ -197,10 +197,8 @@ class _Inside:
         return np.divide(leaving, np.minimum(self.volume, others), out=np.zeros_like(leaving), where=real)
 
     def density(self) -> NDArray[np.float64]:
-        if self.bipartite:
-            pairs = self.left_sizes * self.right_sizes
-        else:
-            pairs = self.left_sizes * (self.left_sizes - 1) / 2
+        others = self.right_sizes if self.bipartite else (self.left_sizes - 1) / 2
+        pairs = self.left_sizes * others
         return np.divide(self.count / 2, pairs, out=np.zeros_like(pairs), where=pairs > 0)
 
 

@@ -22,7 +22,7 @@ SPARSITY = 0.5
 #: Share of the iterations before memberships begin to fade.
 _FREE_SHARE = 1 / 3
 _PROPENSITY_STEPS = 6
-_FIRST_BACKGROUND = 0.1
+_FIRST_BACKGROUND = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,21 @@ def fit_propensity(graph: Graph) -> NDArray[np.float64]:
         _, expected, _ = sparse_pass(graph.indptr, graph.neighbours, graph.weights, *empty, 1.0, theta)
         theta = sparse_strengths(expected, column, 1, graph.n_left)
     return theta
+
+
+def background_likelihood(graph: Graph, propensity: NDArray[np.float64]) -> float:
+    """Log likelihood in nats of the model without communities. propensity : (n,) theta."""
+    none = Strengths(np.zeros(graph.n_nodes + 1, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), 0)
+    return log_likelihood(graph, none, Background(1.0, propensity))
+
+
+def one_community(graph: Graph, propensity: NDArray[np.float64]) -> tuple[Strengths, Background]:
+    """The model without communities, said with one: all nodes that have edges belong to it as much as they are linked."""
+    inside = propensity > 0
+    indptr = np.concatenate([[0], np.cumsum(inside)]).astype(np.int64)
+    degrees = graph.degrees[inside]
+    whole = Strengths(indptr, np.zeros(len(degrees), np.int32), propensity[inside], degrees, 1)
+    return whole, Background(0.0, propensity)
 
 
 def pair_sum(values: NDArray[np.float64], n_left: int | None) -> float:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.data.graph import Graph
 from tdtool.decompose.power import PowerFit, orthogonal_power
+from tdtool.moments.split_star import SplitStar
 from tdtool.moments.three_star import ThreeStar, leading_rows
+
+Matrix = NDArray[np.float64]
+_TINY = np.finfo(float).tiny
 
 
 def spectral_memberships(
-    points: NDArray[np.float64], node_weights: NDArray[np.float64], *, alpha0: float = 0.0
+    points: Matrix, node_weights: Matrix, *, alpha0: float = 0.0
 ) -> tuple[NDArray[np.float32], PowerFit]:
     """Memberships of n nodes in k communities, rows sum to 1 (or are zero), with the tensor power iteration's result.
 
@@ -19,9 +26,32 @@ def spectral_memberships(
     """
     moment = ThreeStar.of(points, node_weights, alpha0=alpha0)
     fit = orthogonal_power(moment.apply, leading_rows(moment.points, node_weights))
-    coordinates = moment.points @ fit.vectors
-    skewness = node_weights @ coordinates**3
-    coordinates *= np.where(skewness < 0, -1.0, 1.0) / np.maximum(np.abs(skewness), np.finfo(float).tiny)
-    memberships = np.maximum(coordinates, 0.0)
-    total = memberships.sum(axis=1, keepdims=True)
-    return np.asarray(memberships / np.where(total > 0, total, 1.0), np.float32), fit
+    return _shares(_pure_is_one(moment.points @ fit.vectors, node_weights)), fit
+
+
+def split_memberships(graph: Graph, k: int, *, tau: float, seed: int) -> NDArray[np.float32]:
+    """The same (n, k) from four parts of the nodes: see SplitStar. ValueError: k is too large for the parts.
+
+    The centres have memberships of their own, every other node the mean of its neighbours among them.
+    """
+    moment = SplitStar.of(graph, k, tau=tau, seed=seed)
+    fit = orthogonal_power(moment.apply, leading_rows(moment.points, moment.weights))
+    memberships = np.zeros((graph.n_nodes, k), np.float32)
+    memberships[moment.centres] = _shares(_pure_is_one(moment.points @ fit.vectors, moment.weights))
+    around = _shares(graph.adjacency() @ memberships)
+    around[moment.centres] = memberships[moment.centres]
+    around[around.sum(axis=1) == 0] = 1 / k  # no neighbour among the centres: EM will tell
+    return around
+
+
+def _pure_is_one(coordinates: Matrix, weights: Matrix) -> Matrix:
+    """Coordinates along the directions, turned to be positive and scaled so that a pure member has 1."""
+    skewness = weights @ coordinates**3
+    return np.asarray(coordinates / np.where(skewness < 0, -1.0, 1.0) / np.maximum(np.abs(skewness), _TINY))
+
+
+def _shares(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Positive parts, rows sum to 1 or are zero."""
+    positive = np.maximum(values, 0.0)
+    total = positive.sum(axis=1, keepdims=True)
+    return np.asarray(positive / np.where(total > 0, total, 1.0), np.float32)

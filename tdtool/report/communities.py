@@ -6,10 +6,40 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tdtool.log import printable
+from tdtool.report.components import sentence
 from tdtool.report.tables import Column, print_table
 
 _WHOLE = 0.995  # a share that is told as all of the node
 _TRIALS = 10
+
+
+def print_choice(trials: Sequence[Mapping[str, Any]], chosen: int | None, reason: str) -> None:
+    """How the number of communities came about: what was tried, and why one was taken. chosen : its place, or None."""
+    if trials:
+        print_trials(trials, chosen)
+        text = trials_text(len(trials))
+        print(f"\n{text}" if text else "")
+    if reason:
+        print(printable(sentence(reason)) + "\n")
+
+
+def print_found(
+    facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], bridges: Sequence[Mapping[str, Any]]
+) -> None:
+    """The communities: a sentence, a line each, and the nodes between them.
+
+    facts : n_nodes, n_edges, n_communities, n_several, n_none, n_components, largest_component; rows : of the
+    communities that are shown; bridges : of the nodes in several that are.
+    """
+    print(counts_text(facts, facts["n_edges"]))
+    parts = components_text(facts["n_components"], facts["largest_component"], facts["n_nodes"])
+    print(f"{parts}\n" if parts else "")
+    if facts["n_communities"]:
+        print_communities(rows, facts["n_communities"])
+    if bridges:
+        print("\nNodes between communities, with their shares\n")
+        print_bridges(bridges, facts["n_several"])
 
 
 def print_communities(rows: Sequence[Mapping[str, Any]], n_communities: int) -> None:
@@ -32,7 +62,7 @@ def print_communities(rows: Sequence[Mapping[str, Any]], n_communities: int) -> 
 
 
 def _community(row: Mapping[str, Any], is_stable: bool) -> list[str]:
-    numbers = [str(row["community"]), f"{row['size']:,}", f"{row['share']:.1%}"]
+    numbers = [str(row["community"]), _size(row), f"{row['share']:.1%}"]
     numbers += [_digits(row["density"]), _digits(row["conductance"])]
     if is_stable:
         numbers.append(_digits(row["stability"]))
@@ -41,9 +71,16 @@ def _community(row: Mapping[str, Any], is_stable: bool) -> list[str]:
     return [*numbers, ", ".join(map(_member, row["members"])) + more]
 
 
+def _size(row: Mapping[str, Any]) -> str:
+    """Of a bipartite graph with both kinds apart."""
+    if "left_size" not in row:
+        return f"{row['size']:,}"
+    return f"{row['left_size']:,} + {row['size'] - row['left_size']:,}"
+
+
 def print_bridges(rows: Sequence[Mapping[str, Any]], n_several: int) -> None:
     """Nodes of several communities with their shares. rows : as of `CommunityFacts.bridges`; n_several : of all."""
-    columns = [Column("node"), Column("links", right=True), Column("communities", wrap=True)]
+    columns = [Column("node"), Column("degree", right=True), Column("communities", wrap=True)]
     table = [(row["node"], f"{row['degree']:,.4g}", _shares(row["communities"])) for row in rows]
     left = n_several - len(rows)
     if left > 0:
@@ -103,32 +140,28 @@ def components_text(n_components: int, largest: int, n_nodes: int) -> str:
 
 
 def scores_text(scores: Mapping[str, Any]) -> str:
-    """The scores, a sentence for each kind."""
-    sentences = []
-    parts = [f"{name} {scores[key]:.3f}" for key, name in _PLAIN.items() if _known(scores.get(key))]
-    if parts:
-        sentences.append(f"{', '.join(parts)}.".capitalize())
+    """The scores, a line for each kind; those that are not there left out."""
+    sentences = [f"{what} {scores[key]:.3f}." for key, what in _PLAIN.items() if _known(scores.get(key))]
+    if _known(scores.get("covered_edges")):
+        sentences.insert(0, f"{scores['covered_edges']:.1%} of the edges lie inside a community.")
+    lines = [" ".join(sentences)] if sentences else []
     if _known(scores.get("bits")):
-        sentences.append(f"The communities shorten the description of the edges by {_bits(scores['bits'])} bits.")
+        shorter = scores["bits"] > 0
+        saved = f"shorten the description of the edges by {_bits(scores['bits'])} bits" if shorter else _NOT_SHORTER
+        lines.append(f"The communities {saved}.")
     if _known(scores.get("auc")):
         alone = f" (degrees alone {scores['auc_degrees']:.3f})" if _known(scores.get("auc_degrees")) else ""
-        where = f"{scores.get('held_out_edges', 0):,} edges kept out of a further fit"
-        sentences.append(f"AUC {scores['auc']:.3f}{alone} for {where}.")
+        where = f"{scores.get('held_out_edges', 0):,} edges that a second fit had not seen"
+        lines.append(f"AUC {scores['auc']:.3f}{alone} for {where}.")
     if _known(scores.get("stability")):
-        found = ", ".join(f"{k:,}" for k in scores.get("stability_found", []))
-        runs = f"{len(scores.get('stability_found', []))} further runs"
-        sentences.append(
-            f"Stability {scores['stability']:.3f} (mean ONMI of all runs) over {runs}, which found {found}."
-        )
-    return "\n".join(sentences)
+        found = scores.get("stability_found", [])
+        runs = f"{len(found)} further {_plural(len(found), 'run')}, with {', '.join(map(str, found))} communities"
+        lines.append(f"Stability {scores['stability']:.3f}: mean ONMI of all pairs of runs; {runs}.")
+    return "\n".join(lines)
 
 
-_PLAIN = {
-    "modularity": "modularity",
-    "mean_conductance": "mean conductance",
-    "covered_edges": "share of edges inside",
-    "covered_nodes": "share of nodes covered",
-}
+_PLAIN = {"modularity": "Overlapping modularity", "mean_conductance": "Mean conductance"}
+_NOT_SHORTER = "do not shorten the description of the edges: they may be chance"
 
 
 def _member(member: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ class CommunityFacts:
 
     cover : n nodes, k communities; strengths : (entries,) float64, of each entry of `cover`; degrees : (n,) float64;
     density, conductance, lambdas : (k,) float64; stability : (k,) float64 or None; link_probability : (k, k) float64 or
-    None; name : of a node, by its number.
+    None; name : of a node, by its number; n_left : nodes of the first kind in a bipartite graph.
     """
 
     cover: Cover
@@ -34,21 +34,26 @@ class CommunityFacts:
     stability: NDArray[np.float64] | None
     link_probability: NDArray[np.float64] | None
     name: Callable[[int], str]
+    n_left: int | None = None
 
     def communities(self, n_top: int, most: int | None = None) -> list[dict[str, Any]]:
-        """community, size, share (of the nodes), density, conductance, lambda, stability, members of each.
+        """community, size, share (of the nodes), density, conductance, lambda, stability, left_size, members of each.
 
-        members : name, share and strength of the `n_top` strongest; most : of the communities, None for all.
+        left_size : members of the first kind, of a bipartite graph; members : name, share and strength of the `n_top`
+        strongest; most : of the communities, None for all.
         """
         cover, sizes = self.cover, self.cover.sizes
         order = np.lexsort((-self.strengths, cover.communities))
         starts, nodes = np.concatenate([[0], np.cumsum(sizes)]), cover.entry_nodes()
+        left = np.bincount(cover.communities[: cover.indptr[self.n_left or 0]], minlength=cover.n_communities)
         rows = []
         for z in range(cover.n_communities if most is None else min(most, cover.n_communities)):
             best = order[starts[z] : min(starts[z] + n_top, starts[z + 1])]
             row = {"community": z, "size": int(sizes[z]), "share": float(sizes[z] / max(cover.n_nodes, 1))}
             row |= {"density": float(self.density[z]), "conductance": float(self.conductance[z])}
             row |= {"lambda": float(self.lambdas[z])}
+            if self.n_left is not None:
+                row["left_size"] = int(left[z])
             if self.stability is not None:
                 row["stability"] = float(self.stability[z])
             rows.append({**row, "members": [self._member(int(nodes[entry]), int(entry)) for entry in best]})

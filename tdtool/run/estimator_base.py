@@ -15,7 +15,7 @@ if _SKLEARN:
     from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 if _SKLEARN and not TYPE_CHECKING:
-    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 
     class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """A scikit-learn transformer of sparse non-negative input."""
@@ -27,10 +27,20 @@ if _SKLEARN and not TYPE_CHECKING:
             tags.transformer_tags.preserves_dtype = ["float64", "float32"]
             return tags
 
+    class GraphClusterer(ClusterMixin, BaseEstimator):
+        """A scikit-learn clusterer of a square matrix: which samples are linked with which, how strongly."""
+
+        def __sklearn_tags__(self) -> Any:
+            tags = super().__sklearn_tags__()
+            tags.input_tags.sparse = True
+            tags.input_tags.positive_only = True
+            tags.input_tags.pairwise = True
+            return tags
+
 else:
 
-    class Estimator:
-        """The part of scikit-learn's estimator interface that needs nothing of scikit-learn."""
+    class _Parameters:
+        """The constructor's arguments, as scikit-learn gets and sets them."""
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
             """The constructor's arguments."""
@@ -45,6 +55,16 @@ else:
             for name, value in params.items():
                 setattr(self, name, value)
             return self
+
+    class GraphClusterer(_Parameters):
+        """The part of scikit-learn's interface of clusterers that needs nothing of scikit-learn."""
+
+        def fit_predict(self, X: Any, y: object = None) -> Any:
+            """Fit, and give the label of every sample."""
+            return self.fit(X, y).labels_  # type: ignore[attr-defined]
+
+    class Estimator(_Parameters):
+        """The part of scikit-learn's interface of transformers that needs nothing of scikit-learn."""
 
         def fit_transform(self, X: Any, y: object = None) -> Any:
             """Fit, then transform the same data."""
@@ -81,7 +101,7 @@ def check_fitted(estimator: Any) -> None:
     """Raise scikit-learn's NotFittedError (or a ValueError without it) before fit."""
     if _SKLEARN:
         check_is_fitted(estimator)
-    elif not hasattr(estimator, "components_"):
+    elif not any(name.endswith("_") and not name.startswith("_") for name in vars(estimator)):
         raise ValueError(f"this {type(estimator).__name__} is not fitted yet; call fit first")
 
 

@@ -19,8 +19,15 @@ from tdtool.store.exports import check_export, export_all
 from tdtool.store.schema import base_axis
 
 _WORDS_OF_A_CORPUS = 20
-_COUNTED = ("document", "topic", "term", "component", "observation", "variable", "factor")
-_TOLD = {"tensor": "tensor", "method": "method", "rotation": "rotation", "relative_error": "relative error"}
+_COUNTED = ("document", "topic", "term", "component", "observation", "variable", "factor", "node", "community")
+_TOLD = {
+    "tensor": "tensor",
+    "graph": "graph",
+    "method": "method",
+    "mode": "mode",
+    "rotation": "rotation",
+    "relative_error": "relative error",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +36,8 @@ class Description:
 
     facts : how it was made, by name; sizes : length of each axis; arrays : path, dims, shape, dtype, about and unit;
     topics : topic, size, npmi, alpha, words [(term, probability)] of each shown; words : the most frequent of a corpus;
-    components, modes, core : of a decomposed tensor, as `run.components` says; loadings : of a factor analysis.
+    components, modes, core : of a decomposed tensor, as `run.components` says; loadings : of a factor analysis;
+    communities : of a graph, as `run.show_communities` says.
     """
 
     path: Path
@@ -47,6 +55,7 @@ class Description:
     modes: list[dict[str, Any]]
     core: list[dict[str, Any]]
     loadings: dict[str, Any]
+    communities: dict[str, Any]
     ledger: Ledger | None
     attributes: dict[str, Any]
 
@@ -57,7 +66,10 @@ class Description:
 
 
 def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> Description:
-    """Look into a file. n_topics : show the largest (topics or components), None for all; n_words : words of each."""
+    """Look into a file.
+
+    n_topics : show the largest (topics, components, communities), None for all; n_words : words or members of each.
+    """
     with hdf5.open(path) as reader:
         arrays = [_array(reader, name) for name in reader.paths()]
         is_model, is_corpus = reader.schema.name == "tdtool.topics", reader.schema.name == "tdtool.corpus"
@@ -77,6 +89,7 @@ def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> D
             else [],
             **describe_components(reader, n_topics, n_words),
             loadings=describe_loadings(reader),
+            communities=_communities(reader, n_topics, n_words),
             ledger=_ledger(reader),
             attributes=reader.attributes,
         )
@@ -121,6 +134,15 @@ def _topics(reader: hdf5.Reader, n_topics: int | None, n_words: int) -> list[dic
     return topics
 
 
+def _communities(reader: hdf5.Reader, n_communities: int | None, n_top: int) -> dict[str, Any]:
+    """What is known of the communities of a graph, {} for other files."""
+    if reader.schema.name != "tdtool.communities":
+        return {}
+    from tdtool.run.show_communities import describe_communities  # loads compiled code, which other files need not
+
+    return describe_communities(reader, n_communities, n_top)
+
+
 def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
     if reader.schema.name == "tdtool.cp":
         return describe_selection(reader)
@@ -132,7 +154,9 @@ def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
 def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
     attributes = reader.attributes
     argv, config, source = attributes.get("argv"), _mapping(reader, "config"), _mapping(reader, "source")
-    facts: dict[str, Any] = {f"{dim}s": length for dim, length in _sizes(arrays).items() if dim in _COUNTED}
+    facts: dict[str, Any] = {_plural(dim): length for dim, length in _sizes(arrays).items() if dim in _COUNTED}
+    if "graph/neighbours" in reader:
+        facts["edges"] = reader.shape("graph/neighbours")[0] // 2
     facts |= {name: attributes[key] for key, name in _TOLD.items() if key in attributes}
     facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
     if isinstance(argv, list) and argv:
@@ -145,6 +169,10 @@ def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
         facts["seed"] = seed
     facts["content digest"] = attributes.get("content_digest", "-")
     return facts
+
+
+def _plural(dim: str) -> str:
+    return "communities" if dim == "community" else f"{dim}s"
 
 
 def _mapping(reader: hdf5.Reader, *names: str) -> dict[str, Any]:

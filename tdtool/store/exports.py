@@ -2,7 +2,7 @@
 
 Of topics, NAME.documents.SUFFIX holds the documents' topics (id, topic_0, topic_1, ...), any other name the topics'
 words (topic, rank, term, probability). Topics count from 0, as in the result file. For tensors and tables see
-`export_tables`.
+`export_tables`, for communities `export_communities`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,26 @@ from tdtool.errors import UsageError
 from tdtool.kernels.ranking import largest
 from tdtool.store import hdf5
 from tdtool.store.atomic import check_output, replacing
+from tdtool.store.export_communities import GRAPH_SUFFIXES, export_communities
 from tdtool.store.export_formats import Held, Rows, Stored, write_json_records, write_npz, write_table
 from tdtool.store.export_tables import EXPORTS
 
 SUFFIXES = (".csv", ".tsv", ".json", ".parquet", ".npz")
+_EXPORTS = {**EXPORTS, "tdtool.communities": export_communities}
 _TOP_TERMS = 20
 _PER_TOPIC = ("alpha", "weight", "size", "npmi", "umass", "cv")
 
 
-def check_export(path: Path, force: bool) -> None:
-    """UsageError, before any work is done, unless `path` names a format and can be written."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"no format has the suffix {path.suffix!r}", path=path, hint=f"known are {' '.join(SUFFIXES)}")
+def check_export(path: Path, force: bool, *, graph: bool = False) -> None:
+    """UsageError, before any work is done, unless `path` names a format and can be written.
+
+    graph : whether the result has a graph, which there are further formats for.
+    """
+    suffix, known = path.suffix.lower(), (*SUFFIXES, *GRAPH_SUFFIXES) if graph else SUFFIXES
+    if suffix in GRAPH_SUFFIXES and not graph:
+        raise UsageError(f"{suffix} holds graphs, and this result has none", path=path, hint=f"take {' '.join(known)}")
+    if suffix not in known:
+        raise UsageError(f"no format has the suffix {path.suffix!r}", path=path, hint=f"known are {' '.join(known)}")
     check_output(path, force)
 
 
@@ -44,11 +52,11 @@ def export_all(result: Path, outputs: Sequence[Path | str], *, force: bool = Fal
 
 def export_reader(path: Path, reader: hdf5.Reader, *, force: bool = False) -> None:
     """Write one export of an open result file; what it holds follows from the name of `path`."""
-    reader.require("tdtool.topics", "tdtool.documents", *EXPORTS)
-    if reader.schema.name in EXPORTS:
-        check_export(path, force)
+    reader.require("tdtool.topics", "tdtool.documents", *_EXPORTS)
+    if reader.schema.name in _EXPORTS:
+        check_export(path, force, graph=reader.schema.name == "tdtool.communities")
         with replacing(path, force) as part:
-            EXPORTS[reader.schema.name](part, path, reader)
+            _EXPORTS[reader.schema.name](part, path, reader)
         return
     if reader.schema.name == "tdtool.documents" or is_documents(path):
         export_documents(path, Stored(reader, "documents/id"), Stored(reader, "documents/topic"), force=force)

@@ -268,10 +268,20 @@ COMMUNITIES = FileSchema(
         ArraySpec("membership/indptr", ("node+1",), "i", "where each node's memberships start"),
         ArraySpec("membership/community", ("entry",), "i", "community of each membership, ascending within a node"),
         ArraySpec("membership/weight", ("entry",), "f", "share of the community in the node; a node's sum to 1"),
-        ArraySpec("membership/strength", ("entry",), "f", "expected links: the product of two members' strengths"),
+        ArraySpec(
+            "membership/strength",
+            ("entry",),
+            "f",
+            "of a member: two of them multiplied are the links expected between the two",
+        ),
         ArraySpec("communities/size", ("community",), "i", "members, descending", "nodes"),
         ArraySpec("communities/lambda", ("community",), "f", "links that the community is expected to make inside"),
-        ArraySpec("communities/conductance", ("community",), "f", "share of its members' edge ends that lead out"),
+        ArraySpec(
+            "communities/conductance",
+            ("community",),
+            "f",
+            "weight of the edges that lead out, over the smaller of the volumes in and out",
+        ),
         ArraySpec("communities/density", ("community",), "f", "share of its pairs of members that are linked"),
         ArraySpec(
             "communities/stability",

@@ -14,6 +14,7 @@ BENCHMARKS = {
     "topics": "fit a topic model: tdtool, tomotopy, scikit-learn and gensim on one corpus, one split, one evaluator",
     "ingest": "read and count raw text: tdtool, CountVectorizer, gensim and polars on one file",
     "tucker": "Tucker decomposition: tdtool, pyttb and tensorly on planted tensors, one stopping rule",
+    "communities": "find communities: tdtool and eight detectors on graphs whose communities are known, one evaluator",
     "cp": "CP decomposition: tdtool, pyttb and tensorly on planted, real and sparse tensors, one stopping rule",
     "contract": "contract a matrix and a tensor over one index: 36 layouts, and chains; seven peers, checked results",
     "sketch": "sketched against exact decompositions: planted tensors, and topics of a corpus beside Gibbs sampling",
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments:
         print("python -m tests.bench NAME [--json] [--help]\n")
         for name, about in BENCHMARKS.items():
-            print(f"  {name:<8} {about}")
+            print(f"  {name:<11} {about}")
         return 0
     options = _parse(arguments)
     benchmark = importlib.import_module(f"tests.bench.{options.name}")

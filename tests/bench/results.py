@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 #: Columns where there is no terminal that has its own.
-_WIDTH_OF_FILES = 160
+_WIDTH_OF_FILES = 200
 #: The system that ratios refer to; variants of it have longer names.
 _OURS = "tdtool"
 
@@ -59,7 +59,8 @@ class Result:
         return values | {"ratios": self.ratios()}
 
     def print_table(self, qualities: dict[str, tuple[str, str]]) -> None:
-        """Print one table. qualities : key of Row.quality -> (title, format of the number)."""
+        """Print one table. qualities : key of Row.quality -> (title, format); those that no row has are left out."""
+        qualities = {key: column for key, column in qualities.items() if any(key in row.quality for row in self.rows)}
         console = Console()
         if not console.is_terminal:
             console.width = _WIDTH_OF_FILES

@@ -49,7 +49,7 @@ def communities_content(*, optional: bool = True, weighted: bool = False) -> dic
         **content,
         "communities/stability": np.array([1.0, 0.5]),
         "communities/link_probability": np.array([[0.9, 0.1], [0.1, 0.8]]),
-        "nodes/side": np.array([0, 1, 0, 1, 0, 1, 1], np.uint8),
+        "nodes/side": np.array([0, 0, 0, 1, 1, 1, 1], np.uint8),
         "embedding/vectors": rng.normal(size=(N_NODES, N_DIMENSIONS)).astype(np.float32),
         "embedding/eigenvalue": np.array([1.0, 0.75, 0.5]),
         "selection/n_asked": np.array([2, 3, 5]),

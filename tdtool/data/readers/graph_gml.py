@@ -7,7 +7,8 @@ import re
 
 from tdtool.config import GraphConfig
 from tdtool.data.ledger import Ledger
-from tdtool.data.readers.graph_named import NO_WEIGHT, WEIGHTS, NamedGraph, as_weight, shown
+from tdtool.data.readers.graph_checks import NO_WEIGHT, WEIGHTS, as_weight, shown
+from tdtool.data.readers.graph_named import NamedGraph
 from tdtool.data.readers.graph_types import FoundGraph
 from tdtool.data.readers.streams import Input
 from tdtool.data.readers.text_batches import BYTE_ORDER_MARK, printable

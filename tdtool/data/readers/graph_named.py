@@ -9,19 +9,12 @@ import math
 import numpy as np
 
 from tdtool.data.ledger import Ledger
-from tdtool.data.readers.graph_types import FoundGraph
-from tdtool.data.readers.tensor_numbers import is_float
-from tdtool.data.readers.tensor_types import check_memory
+from tdtool.data.readers.graph_checks import shown
+from tdtool.data.readers.graph_types import FoundGraph, check_memory
 from tdtool.errors import InputError
-
-#: Attributes that are taken for the weight of an edge when the user names none.
-WEIGHTS = ("weight", "value")
-#: `--weight none`: every edge counts once, whatever the file says.
-NO_WEIGHT = "none"
 
 _BYTES_A_NODE, _BYTES_AN_EDGE = 300, 48
 _CHECKED_EVERY = 1 << 16
-_LONGEST_SHOWN = 60
 
 
 class NamedGraph:
@@ -121,6 +114,7 @@ class NamedGraph:
             tails=place[graph.tails],
             heads=place[graph.heads],
             names=[names[i] for i in order.tolist()],
+            bipartite=True,
             n_left=int(np.count_nonzero(~is_target)),
         )
 
@@ -141,32 +135,3 @@ class NamedGraph:
             needed = _BYTES_A_NODE * len(self._codes) + self._text_bytes + _BYTES_AN_EDGE * len(self._weights)
             what = f"a graph of more than {len(self._codes):,} nodes and {len(self._weights):,} edges"
             check_memory(needed, self._memory, what, self.path)
-
-
-def as_weight(text: str, name: str, path: str, line: int) -> float:
-    """The weight of an edge from its text; InputError unless it is a finite number from 0 on."""
-    if not is_float(text):
-        raise InputError(
-            f"the {name} {shown(text)} of an edge is not a number",
-            path=path,
-            line=line,
-            hint="name another attribute with --weight, or none",
-        )
-    return check_weight(float(text), name, path, line)
-
-
-def check_weight(value: float, name: str, path: str, line: int) -> float:
-    """`value`, when it can be the weight of an edge."""
-    if not math.isfinite(value) or value < 0:
-        raise InputError(
-            f"the {name} of an edge is {value:g}",
-            path=path,
-            line=line,
-            hint="weights are finite numbers from 0 on; --weight none leaves them out",
-        )
-    return value
-
-
-def shown(text: str) -> str:
-    """Text of a file within a message: short, and nothing in it that a terminal obeys."""
-    return ascii(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "...")

@@ -28,20 +28,20 @@ def open_parquet(source: Input) -> TextSource:
     """A source whose documents are one column of a Parquet file."""
     # A pipe is read here, once: Parquet begins at its end.
     kept = None if source.seekable else source.open_seekable()
-    with _parquet(source, kept, lambda n: None) as file:
+    with opened_parquet(source, kept, lambda n: None) as file:
         if not file.metadata.num_rows:
             raise InputError("the table has no rows", path=source.path)
         columns = _choose(file, source.config, source.path)
 
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-        with _parquet(source, kept, on_bytes) as file:
+        with opened_parquet(source, kept, on_bytes) as file:
             yield from _read(file, columns, source, ledger, on_bytes)
 
     return TextSource("parquet", source.path, source.size, columns.describe("Parquet"), read, columns.id_given)
 
 
 @contextlib.contextmanager
-def _parquet(source: Input, kept: Any, on_bytes: OnBytes) -> Iterator[pq.ParquetFile]:
+def opened_parquet(source: Input, kept: Any, on_bytes: OnBytes) -> Iterator[pq.ParquetFile]:
     """The file opened; what pyarrow raises in our words."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -64,8 +64,8 @@ def _choose(file: pq.ParquetFile, config: SourceConfig, path: str) -> Columns:
     names = sample.schema.names
     columns = [[_cell(value) for value in _printable_column(sample.column(i))] for i in range(len(names))]
     columns_found = choose_columns(names, [list(row) for row in zip(*columns, strict=True)], config, path)
-    if not _is_text(sample.schema.field(columns_found.text).type):
-        textual = [field.name for field in sample.schema if _is_text(field.type)]
+    if not is_text(sample.schema.field(columns_found.text).type):
+        textual = [field.name for field in sample.schema if is_text(field.type)]
         raise InputError(
             f"the column {names[columns_found.text]!r} is not text but {sample.schema.field(columns_found.text).type}",
             path=path,
@@ -74,7 +74,8 @@ def _choose(file: pq.ParquetFile, config: SourceConfig, path: str) -> Columns:
     return columns_found
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text, in whatever form it is stored."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
@@ -87,8 +88,8 @@ def _printable_column(column: pa.Array) -> list[Any]:
     """Values for the sample; lists, structs and the like count as nothing."""
     import pyarrow as pa
 
-    if _is_text(column.type):
-        return list(_as_binary(column).to_pylist())
+    if is_text(column.type):
+        return list(as_binary(column).to_pylist())
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return list(column.to_pylist())
     return [None] * len(column)
@@ -100,7 +101,7 @@ def _cell(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _as_binary(column: Any) -> Any:
+def as_binary(column: Any) -> Any:
     """Any kind of text column as large binary, which no broken UTF-8 can trouble."""
     import pyarrow as pa
 
@@ -119,7 +120,7 @@ def _read(
     wanted = [names[i] for i in {columns.text, columns.id} if i >= 0]
     told, row = 0, 0
     for table in file.iter_batches(batch_size=per_batch, columns=wanted):
-        text = _as_binary(table.column(table.schema.get_field_index(names[columns.text])))
+        text = as_binary(table.column(table.schema.get_field_index(names[columns.text])))
         ids = None if columns.id < 0 else table.column(table.schema.get_field_index(names[columns.id]))
         yield from _cut(text, ids, row, source.path, ledger)
         row += len(text)
@@ -157,8 +158,8 @@ def _offsets(text: Any) -> np.ndarray:
 def _names(ids: pa.Array | None, lines: list[int]) -> list[str]:
     if ids is None:
         return [str(line) for line in lines]
-    if _is_text(ids.type):
-        names = [printable(value or b"") for value in _as_binary(ids).to_pylist()]
+    if is_text(ids.type):
+        names = [printable(value or b"") for value in as_binary(ids).to_pylist()]
     else:
         names = [_cell(value) for value in ids.to_pylist()]
     return [name or f"row {line}" for name, line in zip(names, lines, strict=True)]

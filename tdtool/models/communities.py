@@ -1,0 +1,176 @@
+"""Overlapping communities of a graph: spectral MMSB with the tensor power step, then an EM on the edges."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.config import CommunitiesConfig
+from tdtool.data.graph import Graph
+from tdtool.models.community_choice import CommunityTrial, description
+from tdtool.models.cover import Cover
+from tdtool.models.dense_communities import DenseFit, dense_communities
+from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, parts_of, subgraph
+from tdtool.models.overlap_em import Background, Strengths, background_likelihood, fit_propensity, with_expected
+from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_communities
+
+
+@dataclasses.dataclass(frozen=True)
+class CommunityFit:
+    """Communities, largest first, and the model of the edges that they belong to.
+
+    cover : memberships; strengths : (entries,) float64 F of each entry of the cover; background, propensity (n,) :
+    P(edge uv) = 1 - exp(-lambda_uv), lambda_uv = background propensity_u propensity_v + sum_z F_uz F_vz;
+    lambdas : (k,) expected links inside each community, sum over pairs of F_uz F_vz; embedding : (n, q) float32 whitened
+    coordinates, NaN for nodes outside of the components that were fitted, and eigenvalues (q,), None in sparse mode;
+    mode : "dense" | "sparse"; trials : numbers of communities that were compared, chosen : place among them, None where
+    there was no choice; reason : why that number; bits : what the communities save in describing the edges.
+    """
+
+    cover: Cover
+    strengths: NDArray[np.float64]
+    background: float
+    propensity: NDArray[np.float64]
+    lambdas: NDArray[np.float64]
+    embedding: NDArray[np.float32] | None
+    eigenvalues: NDArray[np.float64] | None
+    mode: str
+    trials: tuple[CommunityTrial, ...]
+    chosen: int | None
+    reason: str
+    bits: float
+    warnings: tuple[str, ...]
+
+
+def fit_communities(
+    graph: Graph, config: CommunitiesConfig, *, on_trial: Callable[[CommunityTrial], None] | None = None
+) -> CommunityFit:
+    """Find the communities of `graph`. on_trial : told of every number of communities that was tried.
+
+    Raises ValueError for a graph without edges and for more communities than nodes that can be told apart.
+    """
+    if not graph.n_edges:
+        raise ValueError("the graph has no edges")
+    parts, propensity = parts_of(graph), fit_propensity(graph)
+    if config.n_communities is not None and config.n_communities > max(len(parts.large), 1):
+        raise ValueError(
+            f"{config.n_communities} communities of {len(parts.large):,} nodes (of {graph.n_nodes:,}; the others are in "
+            "components too small to be divided)"
+        )
+    fitted = subgraph(graph, parts.large)
+    found: DenseFit | SparseFit | None = None
+    mode = chosen_mode(fitted, config)
+    if mode == "sparse":
+        found = sparse_communities(fitted, config)
+        if found is None and config.mode == "sparse":
+            raise ValueError("label propagation finds no communities here, the graph is too dense for it: --mode dense")
+        mode = "sparse" if found is not None else "dense"
+    if found is None and len(parts.large):
+        found = dense_communities(fitted, propensity[parts.large], config, on_trial=on_trial)
+    return _assembled(graph, parts, found, propensity, mode)
+
+
+def chosen_mode(graph: Graph, config: CommunitiesConfig) -> str:
+    """ "dense" or "sparse", as asked for or by the size of the graph."""
+    if config.mode != "auto":
+        return config.mode
+    return "sparse" if config.n_communities is None and prefers_sparse(graph) else "dense"
+
+
+def _assembled(
+    graph: Graph, parts: Parts, found: DenseFit | SparseFit | None, propensity: NDArray[np.float64], mode: str
+) -> CommunityFit:
+    """The fit of the large components, and each small one as a community, on all nodes."""
+    strengths = _on_all_nodes(graph, parts, None if found is None else found.strengths)
+    background = Background(0.0 if found is None else found.background.scale, propensity)
+    left_over = graph.n_nodes - int((np.diff(strengths.indptr) > 0).sum())
+    empty = background_likelihood(graph, propensity)
+    gain, cost, _ = description(graph, strengths, background, empty)
+    reason = "every component of the graph is a community" if found is None else found.reason
+    return CommunityFit(
+        cover=_cover(strengths),
+        strengths=strengths.values,
+        background=background.scale,
+        propensity=propensity,
+        lambdas=_inside(strengths),
+        embedding=_embedding(graph, parts, found),
+        eigenvalues=found.eigenvalues if isinstance(found, DenseFit) else None,
+        mode=mode,
+        trials=found.trials if isinstance(found, DenseFit) else (),
+        chosen=found.chosen if isinstance(found, DenseFit) else None,
+        reason=reason,
+        bits=gain - cost,
+        warnings=_warnings(graph, parts, left_over),
+    )
+
+
+def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> Strengths:
+    """Strengths with communities of enough members only, by size descending."""
+    nodes = [parts.large[fitted.nodes]] if fitted is not None else []
+    communities = [fitted.communities.astype(np.int64)] if fitted is not None else []
+    expected = [fitted.expected] if fitted is not None else []
+    first = fitted.n_communities if fitted is not None else 0
+    for number, members in enumerate(parts.small, first):
+        nodes.append(members)
+        communities.append(np.full(len(members), number))
+        expected.append(graph.degrees[members])
+    node, community, links = (np.concatenate(part) for part in (nodes, communities, expected))
+    n_communities = first + len(parts.small)
+    # What faded to nothing is no membership.
+    there = links > 0
+    sizes = np.bincount(community[there], minlength=n_communities)
+    keep = there & (sizes[community] >= LEAST_MEMBERS)
+    node, community, links = node[keep], community[keep], links[keep]
+    number = _by_size(node, community, n_communities)
+    order = np.lexsort((number[community], node))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(node, minlength=graph.n_nodes))]).astype(np.int64)
+    ordered = number[community][order].astype(np.int32)
+    support = Strengths(indptr, ordered, links[order], links[order], int(ordered.max(initial=-1)) + 1)
+    return with_expected(graph, support, links[order])
+
+
+def _by_size(
+    node: NDArray[np.int64], community: NDArray[np.int64], n_communities: int
+) -> NDArray[np.int64]:
+    """(n_communities,) the place of each when they are ordered by size, largest first, then by the first member."""
+    sizes = np.bincount(community, minlength=n_communities)
+    first = np.full(n_communities, np.iinfo(np.int64).max)
+    np.minimum.at(first, community, node)
+    place = np.empty(n_communities, np.int64)
+    place[np.lexsort((first, -sizes))] = np.arange(n_communities)
+    return place
+
+
+def _cover(strengths: Strengths) -> Cover:
+    totals = np.bincount(strengths.nodes, strengths.values, len(strengths.indptr) - 1)
+    weights = strengths.values / totals[strengths.nodes]
+    return Cover(strengths.indptr, strengths.communities, weights, strengths.n_communities)
+
+
+def _inside(strengths: Strengths) -> NDArray[np.float64]:
+    squares = np.bincount(strengths.communities, strengths.values**2, strengths.n_communities)
+    return np.asarray((strengths.sums() ** 2 - squares) / 2)
+
+
+def _embedding(graph: Graph, parts: Parts, found: DenseFit | SparseFit | None) -> NDArray[np.float32] | None:
+    if not isinstance(found, DenseFit) or found.embedding is None:
+        return None
+    values = np.full((graph.n_nodes, found.embedding.shape[1]), math.nan, np.float32)
+    values[parts.large] = found.embedding
+    return values
+
+
+def _warnings(graph: Graph, parts: Parts, left_over: int) -> tuple[str, ...]:
+    isolated = int((graph.n_neighbours == 0).sum())
+    said = []
+    if isolated:
+        said.append(f"{isolated:,} nodes have no edges and are in no community")
+    if left_over > isolated:
+        said.append(f"{left_over - isolated:,} nodes are in no community of at least {LEAST_MEMBERS} nodes")
+    if parts.small:
+        said.append(f"{len(parts.small):,} small components are a community each")
+    return tuple(said)

@@ -1,0 +1,175 @@
+"""Communities by moments and EM over all memberships: for graphs of up to some hundred communities."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.config import CommunitiesConfig
+from tdtool.data.graph import Graph
+from tdtool.models.community_choice import CommunityTrial, grid, refine, strict_description
+from tdtool.models.community_pruning import best_only, pruned
+from tdtool.models.graph_parts import transitivity
+from tdtool.models.overlap_em import (
+    Background,
+    Strengths,
+    background_likelihood,
+    dense_em,
+    from_dense,
+    one_community,
+)
+from tdtool.models.spectral_memberships import spectral_memberships, split_memberships
+from tdtool.moments.graph_embedding import GraphEmbedding
+
+#: Numbers of the grid in a row that may be worse than the best before larger ones are not looked at.
+_PATIENCE = 4
+#: Bits saved for each bit of description, where nothing pays at the full price.
+_LOW_PRICE = 0.75
+#: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
+_LEAST_SHARE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseFit:
+    """strengths : F; embedding : (n, k) float32 X and its eigenvalues (k,); chosen : place in `trials`, or None."""
+
+    strengths: Strengths
+    background: Background
+    embedding: NDArray[np.float32] | None
+    eigenvalues: NDArray[np.float64] | None
+    trials: tuple[CommunityTrial, ...]
+    chosen: int | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """expected : (n, k) float32 expected links."""
+
+    trial: CommunityTrial
+    expected: NDArray[np.float32]
+    background: Background
+
+
+def dense_communities(
+    graph: Graph,
+    propensity: NDArray[np.float64],
+    config: CommunitiesConfig,
+    *,
+    on_trial: Callable[[CommunityTrial], None] | None = None,
+) -> DenseFit:
+    """Fit `config.n_communities` communities, or as many as describe the graph best. propensity : (n,) theta."""
+    search = _Search(graph, propensity, config, on_trial)
+    k = config.n_communities
+    if k == 1 or graph.n_nodes < 4:
+        return search.whole("one community was asked for" if k == 1 else "a graph of fewer than four nodes is one community")
+    if k is not None:
+        best, reason = search.candidate(k), f"{k} communities were asked for"
+    else:
+        best, reason = search.best()
+        if best is None:
+            return search.whole(reason)
+    return search.finish(best, reason)
+
+
+class _Search:
+    """Candidates for one graph; the best one is kept, the others leave their figures."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        propensity: NDArray[np.float64],
+        config: CommunitiesConfig,
+        on_trial: Callable[[CommunityTrial], None] | None,
+    ) -> None:
+        self.graph, self.propensity, self.config, self.on_trial = graph, propensity, config, on_trial
+        self.embedding = GraphEmbedding(graph, tau=config.tau)
+        self.empty = background_likelihood(graph, propensity)
+        self.price = 1 + transitivity(graph)
+        self.trials: dict[int, CommunityTrial] = {}
+        self.kept: _Candidate | None = None
+
+    def candidate(self, k: int) -> _Candidate:
+        """EM from the spectral memberships in k communities."""
+        config, graph = self.config, self.graph
+        if config.split:
+            memberships = split_memberships(graph, k, tau=config.tau, seed=config.seed)
+        else:
+            memberships, _ = spectral_memberships(
+                self.embedding.points(k), self.embedding.node_weights, alpha0=config.alpha0
+            )
+        if not config.polish:
+            memberships = np.where(memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True), memberships, 0)
+        expected, background = dense_em(graph, memberships, self.propensity, n_iters=config.polish)
+        gain, cost, n_found = strict_description(graph, expected, background, self.empty)
+        trial = CommunityTrial(k, n_found, gain, cost, gain - self.price * cost)
+        self.trials[k] = trial
+        if self.on_trial is not None:
+            self.on_trial(trial)
+        return _Candidate(trial, expected, background)
+
+    def measure(self, k: int) -> float:
+        """The objective of k communities; the candidate is kept when it is the best so far."""
+        found = self.candidate(k)
+        if self.kept is None or _rank(found.trial) > _rank(self.kept.trial):
+            self.kept = found
+        return found.trial.objective
+
+    def best(self) -> tuple[_Candidate | None, str]:
+        """The best of the grid and of the numbers between; None when no number pays."""
+        tried: dict[int, float] = {}
+        worse = 0
+        for k in self._grid():
+            best = max(tried.values(), default=-math.inf)
+            tried[k] = self.measure(k)
+            worse = 0 if tried[k] > best else worse + 1
+            if worse >= _PATIENCE:
+                break
+        if not tried:
+            return None, "the graph is too small for more than one community"
+        refine(tried, self.measure)
+        trials = self.trials.values()
+        if max(trial.objective for trial in trials) > 0:
+            return self.kept, "the number that describes the edges in the fewest bits"
+        cheap = max(trials, key=lambda trial: (trial.gain - _LOW_PRICE * trial.cost, -trial.n_asked))
+        if cheap.gain - _LOW_PRICE * cheap.cost > 0:
+            return self.candidate(cheap.n_asked), "weak: no number saves more bits than its memberships take"
+        return None, "no communities stand out: any division takes more bits than it saves"
+
+    def _grid(self) -> list[int]:
+        most = self.config.max_communities
+        return [k for k in grid(self.graph.n_nodes, most) if k <= self.graph.n_nodes]
+
+    def finish(self, best: _Candidate, reason: str) -> DenseFit:
+        """Prune the memberships of a candidate."""
+        k, config = best.trial.n_asked, self.config
+        if config.polish:
+            strengths, background = pruned(self.graph, best.expected, best.background)
+        else:
+            strengths, background = from_dense(self.graph, best.expected, best.expected > 0), best.background
+        if not config.overlap:
+            strengths = best_only(self.graph, strengths)
+        order = sorted(self.trials)
+        return DenseFit(
+            strengths=strengths,
+            background=background,
+            embedding=None if config.split else self.embedding.points(k).astype(np.float32),
+            eigenvalues=None if config.split else self.embedding.eigenvalues(k),
+            trials=tuple(self.trials[number] for number in order),
+            chosen=order.index(k),
+            reason=reason,
+        )
+
+    def whole(self, reason: str) -> DenseFit:
+        """All nodes in one community."""
+        strengths, background = one_community(self.graph, self.propensity)
+        trials = tuple(self.trials[number] for number in sorted(self.trials))
+        return DenseFit(strengths, background, None, None, trials, None, reason)
+
+
+def _rank(trial: CommunityTrial) -> tuple[float, int]:
+    return trial.objective, -trial.n_asked

@@ -1,0 +1,69 @@
+"""What of a graph is fitted: its large components; and how much its edges repeat each other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.data.graph import Graph
+from tdtool.kernels.triangles_cpu import count_triangles
+
+#: Communities of fewer nodes are none.
+LEAST_MEMBERS = 3
+_LEAST_NODES, _LEAST_SHARE = 10, 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """large : (nodes fitted,) int64 nodes of the components that are fitted, ascending; small : int64 nodes of each
+    other component of at least three nodes, a community by itself; n_apart : nodes in components of one or two.
+    """
+
+    large: NDArray[np.int64]
+    small: list[NDArray[np.int64]]
+    n_apart: int
+
+
+def parts_of(graph: Graph) -> Parts:
+    """Components of at least ten nodes and half a percent of all are fitted; when there is none, the only one is.
+
+    A small component would take an eigenvector of its own and tell nothing new: it is one community.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    n_components, labels = connected_components(graph.adjacency(), directed=False)
+    sizes = np.bincount(labels, minlength=n_components)
+    fitted = sizes >= max(_LEAST_NODES, _LEAST_SHARE * graph.n_nodes)
+    whole = np.flatnonzero(sizes >= LEAST_MEMBERS)
+    if not fitted.any() and len(whole) == 1:
+        fitted[whole] = True
+    order = np.argsort(labels, kind="stable")
+    borders = np.concatenate([[0], np.cumsum(sizes)])
+    small = [order[borders[c] : borders[c + 1]] for c in whole if not fitted[c]]
+    return Parts(np.flatnonzero(fitted[labels]), small, int(sizes[sizes < LEAST_MEMBERS].sum()))
+
+
+def subgraph(graph: Graph, nodes: NDArray[np.int64]) -> Graph:
+    """The graph on some nodes (ascending) that have no edges to others."""
+    if len(nodes) == graph.n_nodes:
+        return graph
+    place = np.full(graph.n_nodes, -1, np.int32)
+    place[nodes] = np.arange(len(nodes), dtype=np.int32)
+    counts = graph.n_neighbours[nodes]
+    inside = np.repeat(place >= 0, graph.n_neighbours)
+    return Graph(
+        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        neighbours=place[graph.neighbours[inside]],
+        weights=None if graph.weights is None else graph.weights[inside],
+        ids=nodes,
+        n_left=None if graph.n_left is None else int((nodes < graph.n_left).sum()),
+    )
+
+
+def transitivity(graph: Graph) -> float:
+    """Share of the paths of two edges that a third closes, whatever the weights; 0 without such paths."""
+    degrees = graph.n_neighbours.astype(np.float64)
+    paths = float((degrees * (degrees - 1)).sum()) / 2
+    return 3 * count_triangles(graph.indptr, graph.neighbours) / paths if paths else 0.0

@@ -1,0 +1,67 @@
+"""3-stars between four parts of the nodes: centres in one, each of the three leaves in a part of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.sparse.linalg import svds
+
+from tdtool.data.graph import Graph
+from tdtool.decompose.power import polar
+from tdtool.kernels.hashing import hash_family
+
+Matrix = NDArray[np.float64]
+_PARTS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitStar:
+    """sum_x w_x a_x (x) b_x (x) c_x, symmetrised, never formed.
+
+    centres : (n_x,) int64 the nodes of the first part; weights : (n_x,) w, sum 1; leaves : three (n_x, k), what each
+    centre sees of the other parts, whitened (sum w a a' = I) and turned to agree with the first. The parts share no
+    edge with each other's leaves, so that the noise of the three is independent. Source: Anandkumar, Ge, Hsu, Kakade
+    2014, JMLR 15, section 3.
+    """
+
+    centres: NDArray[np.int64]
+    weights: Matrix
+    leaves: tuple[Matrix, Matrix, Matrix]
+
+    @classmethod
+    def of(cls, graph: Graph, k: int, *, tau: float, seed: int) -> SplitStar:
+        """Nodes are dealt into parts by a hash of `seed` and their number. ValueError: k is too large for the parts."""
+        part = hash_family(graph.n_nodes, _PARTS, 1, rng=np.random.default_rng(seed)).buckets[0]
+        places = [np.flatnonzero(part == number) for number in range(_PARTS)]
+        smallest = min(map(len, places))
+        if k >= smallest:
+            raise ValueError(f"{k} communities from four parts of about {smallest} nodes; --split takes fewer")
+        degrees = graph.degrees
+        raised = degrees + tau * degrees.mean()
+        scale = 1 / np.sqrt(raised)
+        rows = graph.adjacency()[places[0]]
+        weights = raised[places[0]] / raised[places[0]].sum()
+        start = np.sqrt(weights)
+        seen = []
+        for others in places[1:]:
+            block = rows[:, others].multiply(scale[places[0]][:, None]).multiply(scale[others][None, :]).tocsr()
+            near = start if block.shape[0] <= block.shape[1] else np.sqrt(raised[others])
+            left, _, _ = svds(block, k, v0=near, return_singular_vectors="u")
+            seen.append(np.asarray(left[:, ::-1]) / start[:, None])
+        turned = [seen[0], *(points @ polar(points.T @ (weights[:, None] * seen[0])) for points in seen[1:])]
+        return cls(places[0], weights, (turned[0], turned[1], turned[2]))
+
+    @property
+    def points(self) -> Matrix:
+        """(n_x, k) the mean of the three views."""
+        return sum(self.leaves) / len(self.leaves)
+
+    def apply(self, directions: Matrix) -> Matrix:
+        """G_j = T(I, u_j, u_j) for the columns u_j of directions (k, k)."""
+        a, b, c = (leaf @ directions for leaf in self.leaves)
+        column = self.weights[:, None]
+        parts = zip(self.leaves, (b * c, a * c, a * b), strict=True)
+        return np.asarray(sum(leaf.T @ (column * product) for leaf, product in parts) / len(self.leaves))
