@@ -13,55 +13,73 @@ from tdtool.kernels.backend import jit
 _SAME = 1e-6
 
 
+class HeadRows(NamedTuple):
+    """Edges by their head. starts : (n + 1,) int64; tails : (m,) int32; weights : (m,) float64, (0,) without weights;
+    weighted; n_loops, n_zero : edges left out, those from a node to itself and those of weight 0."""
+
+    starts: NDArray[np.int64]
+    tails: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    weighted: bool
+    n_loops: int
+    n_zero: int
+
+
 class EdgeRows(NamedTuple):
     """An undirected graph, every edge from both ends, and what was merged on the way.
 
-    indptr : (n + 1,) int64; neighbours : (2m,) int32, ascending in each row; weights : (2m,) float64, or None;
-    n_loops : edges from a node to itself, left out; n_zero : edges of weight 0, left out; n_repeated : edges given again
-    in the same direction; n_both : pairs of nodes with edges in both directions; halved : every pair was, with equal
-    weights, and each weight counts once.
+    indptr : (n + 1,) int64; neighbours : (2m,) int32, ascending in each row; weights : (2m,) float32, or None;
+    n_repeated : edges given again in the same direction; n_both : pairs of nodes with edges in both directions;
+    halved : every pair was, with equal weights, and each weight counts once.
     """
 
     indptr: NDArray[np.int64]
     neighbours: NDArray[np.int32]
-    weights: NDArray[np.float64] | None
-    n_loops: int
-    n_zero: int
+    weights: NDArray[np.float32] | None
     n_repeated: int
     n_both: int
     halved: bool
 
 
-def symmetric_rows(
+def rows_by_head(
     tails: NDArray[np.int32], heads: NDArray[np.int32], weights: NDArray[np.float64] | None, n_nodes: int
-) -> EdgeRows:
-    """The rows of a graph whose edges may be given in any order, direction and number of times.
+) -> HeadRows:
+    """The first of two steps to the rows of a graph, after which the edges themselves may go.
 
-    tails, heads : (m,) int32 below n_nodes; weights : (m,) float64, finite, from 0 on. Without weights an edge counts
-    once however often it is there. With them those of the same two nodes add up, in an order of their own, so that not
-    even rounding depends on the order of the edges; where every edge is there in both directions with equal weights
-    (a symmetric matrix) each counts once. Raises ValueError for arrays of different lengths and nodes out of range.
+    tails, heads : (m,) int32 below n_nodes; weights : (m,) float64, finite, from 0 on. Raises ValueError for arrays of
+    different lengths and nodes out of range.
     """
     if tails.shape != heads.shape or (weights is not None and weights.shape != tails.shape):
         raise ValueError("tails, heads and weights differ in length")
-    if tails.size and not (0 <= min(tails.min(), heads.min()) and max(tails.max(), heads.max()) < n_nodes):
+    if tails.size and not (min(tails.min(), heads.min()) >= 0 and max(tails.max(), heads.max()) < n_nodes):
         raise ValueError(f"an edge has a node that is not among 0 ... {n_nodes - 1}")
     values = np.empty(0) if weights is None else weights
-    in_start, n_loops, n_zero = _count_heads(tails, heads, values, n_nodes)
-    size = int(in_start[-1])
+    starts, n_loops, n_zero = _count_heads(tails, heads, values, n_nodes)
+    size = int(starts[-1])
     sources, in_values = np.empty(size, np.int32), np.empty(size if weights is not None else 0)
-    _fill_heads(tails, heads, values, in_start.copy(), sources, in_values)
-    out_start, targets, out_values = _turned(in_start, sources, in_values)
+    _fill_heads(tails, heads, values, starts.copy(), sources, in_values)
+    return HeadRows(starts, sources, in_values, weights is not None, int(n_loops), int(n_zero))
+
+
+def symmetric_rows(rows: HeadRows) -> EdgeRows:
+    """The rows of a graph whose edges may be given in any order, direction and number of times.
+
+    Without weights an edge counts once however often it is there. With them those of the same two nodes add up, in an
+    order of their own, so that not even rounding depends on the order of the edges; where every edge is there in both
+    directions with equal weights (a symmetric matrix) each counts once. A sum beyond float32 is infinite.
+    """
+    weighted = rows.weighted
+    out_start, targets, out_values = _turned(rows.starts, rows.tails, rows.weights)
+    del rows  # a caller that has let go of it too has its memory back
     out_start, n_repeated = _merge_repeated(out_start, targets, out_values)
     size = int(out_start[-1])
     in_start, sources, in_values = _turned(out_start, targets[:size], out_values[:size])
     n_both, n_same = _count_both(out_start, targets, out_values, in_start, sources, in_values)
-    halved = weights is not None and 0 < n_both == n_same and 2 * n_both == size
-    indptr, neighbours = np.empty(n_nodes + 1, np.int64), np.empty(2 * (size - int(n_both)), np.int32)
-    merged = np.empty(neighbours.size if weights is not None else 0)
+    halved = weighted and 0 < n_both == n_same and 2 * n_both == size
+    indptr, neighbours = np.empty(out_start.size, np.int64), np.empty(2 * (size - int(n_both)), np.int32)
+    merged = np.empty(neighbours.size if weighted else 0, np.float32)
     _merge_directions(out_start, targets, out_values, in_start, sources, in_values, halved, indptr, neighbours, merged)
-    kept = None if weights is None else merged
-    return EdgeRows(indptr, neighbours, kept, int(n_loops), int(n_zero), int(n_repeated), int(n_both), halved)
+    return EdgeRows(indptr, neighbours, merged if weighted else None, int(n_repeated), int(n_both), halved)
 
 
 @jit
@@ -173,7 +191,7 @@ def _merge_directions(  # type: ignore[no-untyped-def]
             neighbours[place] = columns[a] if from_a else other_columns[b]
             if values.size:
                 total = (values[a] if from_a else 0.0) + (other_values[b] if from_b else 0.0)
-                merged[place] = 0.5 * total if halved else total
+                merged[place] = np.float32(0.5 * total if halved else total)
             a, b = a + from_a, b + from_b
             place += 1
         indptr[node + 1] = place

@@ -22,7 +22,10 @@ _POWERS = np.array([10.0**power for power in range(_EXACT_POWER + 1)])
 #: Eighteen digits always fit 64 bits; of nineteen it depends.
 _DIGITS, _LARGEST = 18, 2**63 - 1
 
-_TAB, _NEWLINE, _SPACE, _HASH, _PERCENT, _PLUS, _MINUS, _DOT, _SLASH = 9, 10, 32, 35, 37, 43, 45, 46, 47
+#: Odd numbers of 31 bits.
+_HALF, _MIX_LOW, _MIX_HIGH, _MIX_AGAIN = 0xFFFFFFFF, 0x5851F42D, 0x6C078965, 0x45D9F3B3
+
+_NEWLINE, _SPACE, _HASH, _PERCENT, _PLUS, _MINUS, _DOT, _SLASH = 10, 32, 35, 37, 43, 45, 46, 47
 _ZERO, _NINE, _BRACE = 48, 57, 123
 
 
@@ -45,7 +48,7 @@ class EdgeBlock(NamedTuple):
     """The edges of some lines.
 
     ends : (2, m) int64 numbers, or (6, m): start, stop and whether quotes are doubled in it, of the tail, of the head;
-    weights : (m,) float64, (0,) without; lines : (m,) int64 relative to the buffer; hard : (3, h) int64, the edges whose
+    weights : (m,) float64, (0,) without; lines : (m,) int64 relative to the buffer; hard : (3, h) int64, edges whose
     weight is left to the caller, with the start and stop of its text; status; stop : where reading stopped, the start
     of the line that is wrong or the end; line : its number, relative; n_fields : of the wrong line.
     """
@@ -156,12 +159,12 @@ def _decimal(buffer, powers, start, stop):  # type: ignore[no-untyped-def]
 @jit
 def _is_comment(buffer, position) -> bool:  # type: ignore[no-untyped-def]
     byte = buffer[position]
-    return byte == _HASH or byte == _PERCENT or (byte == _SLASH and buffer[position + 1] == _SLASH)
+    return byte in (_HASH, _PERCENT) or (byte == _SLASH and buffer[position + 1] == _SLASH)
 
 
 @jit
 def _fields(buffer, position, separator, quote, tail, head, weight, comments, spans):  # type: ignore[no-untyped-def]
-    """Cut the line at `position`; spans (4, 3) gets tail, head, weight, others. Returns (fields, position of newline, status).
+    """Cut the line at `position` into spans (4, 3) of tail, head, weight, others: (fields, where it ends, status).
 
     With BLANKS a field that begins with { takes the rest of the line (networkx), and one that begins with # ends it.
     """
@@ -215,9 +218,7 @@ def _parse_edges(  # type: ignore[no-untyped-def]
             while buffer[position] != _NEWLINE:
                 position += 1
         if buffer[position] != _NEWLINE:
-            n_fields, position, status = _fields(
-                buffer, begin, separator, quote, tail, head, weight, comments, spans
-            )
+            n_fields, position, status = _fields(buffer, begin, separator, quote, tail, head, weight, comments, spans)
             if status != OK or n_fields != n_columns:
                 return n, n_hard, (WRONG_FIELDS if status == OK else status), begin, line, n_fields
             if numbers:
@@ -276,6 +277,7 @@ def fill_number_slots(known, n_known, slots):  # type: ignore[no-untyped-def]
 
 @jit
 def _slot(number, mask):  # type: ignore[no-untyped-def]
-    """Fibonacci hashing: numbers that follow each other land apart, and multiples of a power of two too."""
-    mixed = np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
+    """Both halves of the number mixed twice, in products that do not leave int64: multiples of 2^k land apart too."""
+    mixed = ((number & _HALF) * _MIX_LOW) ^ (((number >> 32) & _HALF) * _MIX_HIGH)
+    mixed = ((mixed ^ (mixed >> 32)) & _HALF) * _MIX_AGAIN
+    return (mixed ^ (mixed >> 29)) & mask

@@ -116,7 +116,7 @@ _memory = option(
 @_method_options
 @graph_options
 @options.output("GRAPH.communities.h5")
-@options.exports("Who belongs where; .graphml and .gexf hold the graph as well.")
+@options.exports(options.COMMUNITY_EXPORTS)
 @option(
     "--top",
     "n_top",
@@ -160,7 +160,7 @@ def communities(
         n_communities=None if n_communities == "auto" else n_communities, overlap=not no_overlap, **settings
     )
     output = output or default_output(graph, "communities")
-    check_outputs(output, exports, force)
+    check_outputs(output, exports, force, graph=True)
     if dry_run:
         _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
         return
@@ -192,7 +192,8 @@ def _print_result(result: CommunitiesResult, n_top: int) -> None:
         "largest_component": int(result.components.sizes[0]),
     }
     report.print_found(counts, facts.communities(n_top, _COMMUNITIES), facts.bridges(_BRIDGES))
-    say("\n" + report.scores_text(result.scores))
+    if counts["n_communities"]:
+        say("\n" + report.scores_text(result.scores))
     for warning in result.warnings:
         say(f"Warning: {warning}")
     if result.ledger.rows_in:

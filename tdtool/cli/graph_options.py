@@ -12,15 +12,17 @@ from tdtool.config import GraphConfig
 
 Function = Callable[..., Any]
 _DEFAULT = GraphConfig()
+#: Parameters of the options besides the format.
+CHOICES = ("columns", "weight", "key", "bipartite")
 
-_options = combined(
-    option(
-        "--format",
-        section="Graph",
-        default=_DEFAULT.format,
-        metavar="NAME",
-        help="edges, csv, tsv, matrix-market, metis, graphml, gml, parquet, npz, hdf5; auto looks at the content.",
-    ),
+_format = option(
+    "--format",
+    section="Graph",
+    default=_DEFAULT.format,
+    metavar="NAME",
+    help="edges, csv, tsv, matrix-market, metis, graphml, gml, parquet, npz, hdf5; auto looks at the content.",
+)
+_choices = combined(
     option(
         "--columns",
         section="Graph",
@@ -43,14 +45,25 @@ _options = combined(
 )
 
 
+def graph_choices(function: Function) -> Function:
+    """The options of GraphConfig but for its format, for commands that have a --format already; as graph_options."""
+
+    @_choices
+    @functools.wraps(function)
+    def wrapper(*args: Any, **values: Any) -> Any:
+        config = dataclasses.replace(_DEFAULT, **{name: values.pop(name) for name in CHOICES})
+        return function(*args, graph_config=config, **values)
+
+    return wrapper
+
+
 def graph_options(function: Function) -> Function:
     """The options of GraphConfig; the command gets `graph_config`."""
 
-    @_options
+    @_format
+    @graph_choices
     @functools.wraps(function)
-    def wrapper(*args: Any, **values: Any) -> Any:
-        names = ("format", "columns", "weight", "key", "bipartite")
-        config = dataclasses.replace(_DEFAULT, **{name: values.pop(name) for name in names})
-        return function(*args, graph_config=config, **values)
+    def wrapper(*args: Any, format: str, graph_config: GraphConfig, **values: Any) -> Any:  # noqa: A002 -- the option
+        return function(*args, graph_config=dataclasses.replace(graph_config, format=format), **values)
 
     return wrapper

@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         "communities": "Find the overlapping communities of a graph.",
         "decompose": "Find the components of a tensor.",
         "factors": "Find the factors behind the columns of a table.",
-        "ingest": "Read documents into a corpus file, once for many runs.",
+        "ingest": "Read documents or a graph into a file, once for many runs.",
         "show": "Say what is in a file and how it was made.",
         "verify": "Check that a file is as it was written.",
         "doctor": "Describe this machine and installation.",

@@ -41,7 +41,9 @@ _COMMUNITIES = 50  # shown unless the user says how many
     help="Show the N largest topics, components or communities. [default: all]",
 )
 @options.top()
-@options.exports(f"{options.TOPIC_EXPORTS} {options.TENSOR_EXPORTS} {options.FACTOR_EXPORTS}")
+@options.exports(
+    f"{options.TOPIC_EXPORTS} {options.TENSOR_EXPORTS} {options.FACTOR_EXPORTS} {options.COMMUNITY_EXPORTS}"
+)
 @options.as_json
 @options.force
 @options.common
@@ -138,7 +140,8 @@ def _print_communities(description: Description, most: int) -> None:
     if found["ties"]:
         say("\nCommunities that are linked most, by the chance that pure members are\n")
         report.print_ties(found["ties"])
-    say("\n" + report.scores_text(description.scores))
+    if found["n_communities"]:
+        say("\n" + report.scores_text(description.scores))
     for warning in attributes.get("warnings", []):
         say(f"Warning: {warning}")
     say("")

@@ -13,18 +13,21 @@ from tdtool.data.ledger import EXAMPLES_KEPT, Ledger
 from tdtool.data.readers.graph_names import NumberCodes
 from tdtool.data.readers.graph_types import FoundGraph, check_memory, edge_bytes
 from tdtool.errors import InputError
-from tdtool.kernels.edge_rows_cpu import EdgeRows, symmetric_rows
+from tdtool.kernels.edge_rows_cpu import EdgeRows, rows_by_head, symmetric_rows
 
 #: Nodes are numbered in 32 bits.
 MOST_NODES = 2**31 - 1
 #: Bytes that a node takes at most while a graph is made.
 _NODE_BYTES = 64
-_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_SMALLEST = np.finfo(np.float32).tiny
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 #: From this share of the edges on, edges in both directions are worth a word.
 _WORTH_A_WORD = 0.05
 
-_Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
+_LOOPS = "loops left out"
+
+#: Tails and heads.
+_Ends = list[NDArray[np.int32]]
 _Names = NDArray[np.int64] | list[str]
 
 
@@ -54,7 +57,7 @@ def graph_of_pairs(
     if values is not None and values.shape != tails.shape:
         raise InputError(f"there are {values.size:,} weights for {tails.size:,} edges")
     ledger = Ledger()
-    rows = _rows((tails.astype(np.int32), heads.astype(np.int32)), values, names, ledger, None)
+    rows = _rows([tails.astype(np.int32), heads.astype(np.int32)], values, names, ledger, None)
     return Graph(rows.indptr, rows.neighbours, _stored(rows.weights, None), names, n_left, description, ledger=ledger)
 
 
@@ -70,15 +73,17 @@ def build_graph(found: FoundGraph, *, bipartite: bool, memory: int, ledger: Ledg
     needed = edge_bytes(m, weighted=weighted) + _NODE_BYTES * len(names)
     check_memory(needed, memory, f"a graph of {len(names):,} nodes and {m:,} edges", path)
     weights, about = _unit(found.weights)
+    values = [weights]
+    del weights
     origin, notes, directed = found.description, (*found.notes, *about), found.directed
-    del found
-    rows = _rows(ends, weights, names, ledger, path)
-    del ends, weights
+    del found  # with the caller's it was the only one: from here on the edges are in `ends` alone
+    rows = _rows(ends, values.pop(), names, ledger, path)
     if not rows.neighbours.size:
-        left_out = f" once {rows.n_loops:,} from a node to itself are left out" if rows.n_loops else ""
-        raise InputError(f"it is a graph with no edges{left_out}", path=path)
+        n_loops = ledger.counters.get(_LOOPS, 0)
+        left_out = f" once {_count(n_loops, 'loop')} from a node to itself {'is' if n_loops == 1 else 'are'} left out"
+        raise InputError(f"it is a graph with no edges{left_out if n_loops else ''}", path=path)
     stored = _stored(rows.weights, path)
-    notes += _directions(rows, directed=directed is True, bipartite=bipartite)
+    notes = (*notes, *_directions(rows, directed=directed is True, bipartite=bipartite))
     description = f"{origin}; {_size(len(names), n_left)}, {_count(rows.neighbours.size // 2, 'edge')}"
     if stored is not None:
         description += f" of weight {stored.min():.4g} to {stored.max():.4g}"
@@ -99,7 +104,7 @@ def _directions(rows: EdgeRows, *, directed: bool, bipartite: bool) -> tuple[str
     if rows.halved:
         return (*notes, "every edge is given in both directions with the same weight, and counts once")
     if rows.n_both > _WORTH_A_WORD * (rows.neighbours.size // 2):
-        notes += ("edges given in both directions were merged",)
+        return (*notes, "edges given in both directions were merged")
     return notes
 
 
@@ -122,7 +127,7 @@ def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) ->
     _check_count(len(names), path)
     if not bipartite:
         order = _order(names)
-        return (_renumbered(tails, order), _renumbered(heads, order)), _taken(names, order), None
+        return [_renumbered(tails, order), _renumbered(heads, order)], _taken(names, order), None
     left, right = _kinds(tails, heads, len(names), found.n_left)
     left, right = left[_order(_taken(names, left))], right[_order(_taken(names, right))]
     _check_count(left.size + right.size, path)
@@ -131,7 +136,7 @@ def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) ->
     tails = place[tails]
     place[right] = np.arange(left.size, left.size + right.size)
     both = np.concatenate([left, right])
-    return (tails, place[heads]), _taken(names, both), left.size
+    return [tails, place[heads]], _taken(names, both), left.size
 
 
 def _stated(found: FoundGraph, n_nodes: int, memory: int, path: str) -> tuple[_Ends, _Names, int | None]:
@@ -143,12 +148,14 @@ def _stated(found: FoundGraph, n_nodes: int, memory: int, path: str) -> tuple[_E
     for ends, size in zip((found.tails, found.heads), sizes, strict=True):
         if ends.size and not (first <= int(ends.min()) and int(ends.max()) < first + size):
             wrong = int(ends.min()) if int(ends.min()) < first else int(ends.max())
-            raise InputError(f"an edge has the node {wrong:,}, and nodes are {first} ... {first + size - 1:,}", path=path)
+            raise InputError(
+                f"an edge has the node {wrong:,}, and nodes are {first} ... {first + size - 1:,}", path=path
+            )
     tails, heads = (found.tails - first).astype(np.int32), (found.heads - first).astype(np.int32)
     if n_left is None:
-        return (tails, heads), np.arange(first, first + n_nodes, dtype=np.int64), None
+        return [tails, heads], np.arange(first, first + n_nodes, dtype=np.int64), None
     kinds = [np.arange(first, first + size, dtype=np.int64) for size in sizes]
-    return (tails, heads + np.int32(n_left)), np.concatenate(kinds), n_left
+    return [tails, heads + np.int32(n_left)], np.concatenate(kinds), n_left
 
 
 def _kinds(
@@ -198,35 +205,40 @@ def _unit(weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | No
     return np.ones_like(weights), (f"every edge has the weight {weights[0]:g}, and counts 1",)
 
 
-def _rows(ends: _Ends, weights: NDArray[np.float64] | None, names: _Names, ledger: Ledger, path: str | None) -> EdgeRows:
-    """Symmetrised and merged; what happened on the way is in the ledger."""
+def _rows(
+    ends: _Ends, weights: NDArray[np.float64] | None, names: _Names, ledger: Ledger, path: str | None
+) -> EdgeRows:
+    """Symmetrised and merged; what happened on the way is in the ledger. ends : is emptied, to save memory."""
     if weights is not None:
         wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
         if wrong.size:
             edge = int(wrong[0])
             between = f"{names[ends[0][edge]]!s} and {names[ends[1][edge]]!s}"
-            value = float(weights[edge])
-            what = f"the edge between {between} has the weight {value:g}"
+            what = f"the edge between {between} has the weight {float(weights[edge]):g}"
             raise InputError(what, path=path, hint="weights are from 0 on; --weight none leaves them out")
-    rows = symmetric_rows(*ends, weights, len(names))
-    ledger.use(ends[0].size - rows.n_zero)
-    for _ in range(min(rows.n_zero, EXAMPLES_KEPT)):
+    m = ends[0].size
+    by_head = [rows_by_head(ends[0], ends[1], weights, len(names))]
+    ends.clear()
+    del weights
+    n_zero = by_head[0].n_zero
+    ledger.use(m - n_zero)
+    for _ in range(min(n_zero, EXAMPLES_KEPT)):
         ledger.skip("weight 0", path or "memory")
-    if rows.n_zero > EXAMPLES_KEPT:
-        ledger.rows_in += rows.n_zero - EXAMPLES_KEPT
-        ledger.skips["weight 0"].count += rows.n_zero - EXAMPLES_KEPT
-    ledger.count("loops left out", rows.n_loops)
+    if n_zero > EXAMPLES_KEPT:
+        ledger.rows_in += n_zero - EXAMPLES_KEPT
+        ledger.skips["weight 0"].count += n_zero - EXAMPLES_KEPT
+    ledger.count(_LOOPS, by_head[0].n_loops)
+    rows = symmetric_rows(by_head.pop())
     ledger.count("duplicate edges merged", rows.n_repeated)
     ledger.count("edges given in both directions", rows.n_both)
     return rows
 
 
-def _stored(weights: NDArray[np.float64] | None, path: str | None) -> NDArray[np.float32] | None:
-    """Weights as they are kept, (2m,) float32; None where all are 1. InputError for those beyond float32."""
-    if weights is None or bool((weights == 1.0).all()):
+def _stored(weights: NDArray[np.float32] | None, path: str | None) -> NDArray[np.float32] | None:
+    """Weights as they are kept; None where all are 1. InputError for those beyond float32."""
+    if weights is None or not weights.size or (weights[0] == 1.0 and bool((weights == 1.0).all())):
         return None
-    if float(weights.max()) > _LARGEST:
-        raise InputError(
-            "the weights of an edge add up to more than 3.4e38", path=path, hint="divide all weights by a number"
-        )
-    return np.maximum(weights, _SMALLEST).astype(np.float32)
+    if float(weights.max()) == np.inf:
+        hint = "divide all weights by a number"
+        raise InputError("the weights of an edge add up to more than 3.4e38", path=path, hint=hint)
+    return np.maximum(weights, _SMALLEST, out=weights)

@@ -59,3 +59,14 @@ def random_orthogonal(size: int, rng: np.random.Generator) -> Matrix:
     """A (size, size) orthogonal matrix, uniformly distributed (Stewart 1980)."""
     q, r = scipy.linalg.qr(rng.standard_normal((size, size)))
     return np.asarray(q * np.sign(np.diag(r)), np.float64)
+
+
+def leading_rows(points: Matrix, weights: Matrix) -> Matrix:
+    """An orthogonal (k, k) start: directions of k of the points that lie far from each other.
+
+    points : (n, k); weights : (n,) of the points. Source: Damle, Minden, Ying 2019, "Simple, direct and efficient
+    multi-way spectral clustering" (pivoted QR).
+    """
+    scaled = points * np.sqrt(weights)[:, None]
+    _, _, pivots = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True, check_finite=False)
+    return polar(scaled[pivots[: points.shape[1]]].T)

@@ -17,7 +17,7 @@ _BLOCK = 1 << 22
 
 @dataclasses.dataclass(frozen=True)
 class Overlaps:
-    """The pairs of communities that share a node; communities without members are left out.
+    """The pairs of communities that share a node, by number of the found one, then of the true one.
 
     found, truth : (pairs,) int64 numbers of communities; shared : (pairs,) int64 > 0 nodes in both; n_nodes : of the
     covers; found_sizes (k,), truth_sizes (k',) int64 : members, 0 for a community without any.
@@ -38,7 +38,9 @@ class Overlaps:
 def overlaps(found: Cover, truth: Cover) -> Overlaps:
     """Count the shared nodes of all pairs of communities. ValueError unless both covers have the same nodes."""
     check_same_nodes(found, truth)
-    table = (members(found).T @ members(truth)).tocoo()
+    product = csr_array(members(found).T @ members(truth))
+    product.sort_indices()
+    table = product.tocoo()
     columns = (table.row.astype(np.int64), table.col.astype(np.int64), table.data.astype(np.int64))
     return Overlaps(*columns, found.sizes, truth.sizes, found.n_nodes)
 

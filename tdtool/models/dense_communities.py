@@ -22,11 +22,11 @@ from tdtool.models.overlap_em import (
     from_dense,
     one_community,
 )
-from tdtool.models.spectral_memberships import spectral_memberships, split_memberships
+from tdtool.models.spectral_memberships import nearly_pure, spectral_memberships, split_memberships
 from tdtool.moments.graph_embedding import GraphEmbedding
 
-#: Numbers of the grid in a row that may be worse than the best before larger ones are not looked at.
-_PATIENCE = 4
+#: Larger numbers are not looked at when so many of the grid in a row were worse than this share of the best.
+_PATIENCE, _CLEARLY_WORSE = 3, 0.85
 #: Bits saved for each bit of description, where nothing pays at the full price.
 _LOW_PRICE = 0.75
 #: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
@@ -104,6 +104,8 @@ class _Search:
             )
         if not config.polish:
             memberships = np.where(memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True), memberships, 0)
+        else:
+            memberships = nearly_pure(memberships)
         expected, background = dense_em(graph, memberships, self.propensity, n_iters=config.polish)
         gain, cost, n_found = strict_description(graph, expected, background, self.empty)
         trial = CommunityTrial(k, n_found, gain, cost, gain - self.price * cost)
@@ -126,7 +128,7 @@ class _Search:
         for k in self._grid():
             best = max(tried.values(), default=-math.inf)
             tried[k] = self.measure(k)
-            worse = 0 if tried[k] > best else worse + 1
+            worse = worse + 1 if tried[k] < best - (1 - _CLEARLY_WORSE) * abs(best) else 0
             if worse >= _PATIENCE:
                 break
         if not tried:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
-from tdtool.decompose.power import PowerFit, orthogonal_power
+from tdtool.decompose.power import PowerFit, leading_rows, orthogonal_power
 from tdtool.moments.split_star import SplitStar
-from tdtool.moments.three_star import ThreeStar, leading_rows
+from tdtool.moments.three_star import ThreeStar
 
 Matrix = NDArray[np.float64]
 _TINY = np.finfo(float).tiny
@@ -42,6 +42,18 @@ def split_memberships(graph: Graph, k: int, *, tau: float, seed: int) -> NDArray
     around[moment.centres] = memberships[moment.centres]
     around[around.sum(axis=1) == 0] = 1 / k  # no neighbour among the centres: EM will tell
     return around
+
+
+def nearly_pure(memberships: NDArray[np.float32], *, mixed: float = 0.05) -> NDArray[np.float32]:
+    """A start for EM: every node in its largest community but for a share `mixed`, which stays as it was.
+
+    EM doubts a membership only where another one has a share to grow from; from spectral shares themselves, which
+    noise spreads over all communities, it ends in poorer optima.
+    """
+    pure = np.zeros_like(memberships)
+    some = memberships.max(axis=1) > 0
+    pure[some, memberships[some].argmax(axis=1)] = 1
+    return (1 - np.float32(mixed)) * pure + np.float32(mixed) * memberships
 
 
 def _pure_is_one(coordinates: Matrix, weights: Matrix) -> Matrix:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from tdtool.data.graph import Graph
-from tdtool.decompose.power import polar
 from tdtool.kernels.hashing import hash_family
 
 Matrix = NDArray[np.float64]
@@ -51,7 +50,8 @@ class SplitStar:
             near = start if block.shape[0] <= block.shape[1] else np.sqrt(raised[others])
             left, _, _ = svds(block, k, v0=near, return_singular_vectors="u")
             seen.append(np.asarray(left[:, ::-1]) / start[:, None])
-        turned = [seen[0], *(points @ polar(points.T @ (weights[:, None] * seen[0])) for points in seen[1:])]
+        scaled = [points * start[:, None] for points in seen]
+        turned = [seen[0], *(seen[i] @ scipy.linalg.orthogonal_procrustes(scaled[i], scaled[0])[0] for i in (1, 2))]
         return cls(places[0], weights, (turned[0], turned[1], turned[2]))
 
     @property

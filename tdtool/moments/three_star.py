@@ -50,16 +50,3 @@ class ThreeStar:
         pairs = 2 * turned * along + np.outer(self.first, np.sum(directions * turned, axis=0))
         single = np.outer(self.first, along**2)
         return raw - alpha0 / (alpha0 + 2) * pairs + 2 * alpha0**2 / ((alpha0 + 1) * (alpha0 + 2)) * single
-
-
-def leading_rows(points: Matrix, weights: Matrix) -> Matrix:
-    """An orthogonal (k, k) start: directions of k nodes that lie far from each other.
-
-    Source: Damle, Minden, Ying 2019, "Simple, direct and efficient multi-way spectral clustering" (pivoted QR).
-    """
-    scaled = points * np.sqrt(weights)[:, None]
-    _, _, pivots = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True, check_finite=False)
-    left, _, right = scipy.linalg.svd(scaled[pivots[: points.shape[1]]].T, full_matrices=False)
-    return np.asarray(left @ right)
-
-

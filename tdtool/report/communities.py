@@ -10,7 +10,7 @@ from tdtool.log import printable
 from tdtool.report.components import sentence
 from tdtool.report.tables import Column, print_table
 
-_WHOLE = 0.995  # a share that is told as all of the node
+_WHOLE, _LEAST = 0.995, 0.01  # a share that is told as all of the node; the least that is told
 _TRIALS = 10
 
 
@@ -124,6 +124,8 @@ def counts_text(counts: Mapping[str, int], n_edges: int) -> str:
     """The result in a sentence. counts : as of `CommunityFacts.counts`."""
     k, several, none = counts["n_communities"], counts["n_several"], counts["n_none"]
     graph = f"{counts['n_nodes']:,} {_plural(counts['n_nodes'], 'node')} and {n_edges:,} {_plural(n_edges, 'edge')}"
+    if not k:
+        return f"No communities among {graph}."
     parts = [f"{k:,} {_plural(k, 'community')} among {graph}"]
     if several:
         parts.append(f"{several:,} {_plural(several, 'node')} in several")
@@ -165,11 +167,15 @@ _NOT_SHORTER = "do not shorten the description of the edges: they may be chance"
 
 
 def _member(member: Mapping[str, Any]) -> str:
-    return member["node"] if member["share"] >= _WHOLE else f"{member['node']} ({member['share']:.0%})"
+    return member["node"] if member["share"] >= _WHOLE else f"{member['node']} ({_share(member['share'])})"
 
 
 def _shares(pairs: Sequence[tuple[int, float]]) -> str:
-    return ", ".join(f"{community} ({share:.0%})" for community, share in pairs)
+    return ", ".join(f"{community} ({_share(share)})" for community, share in pairs)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= _LEAST else f"<{_LEAST:.0%}"
 
 
 def _digits(value: float) -> str:

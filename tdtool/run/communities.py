@@ -122,7 +122,7 @@ def find_communities(
     check_options(config)
     hdf5.check_output(output, force)
     for path in exports:
-        check_export(Path(path), force)
+        check_export(Path(path), force, graph=True)
     with _in_words(source), limited(workers):
         announce_compilation()
         network = _read(source, graph or GraphConfig(), config, memory)

@@ -126,7 +126,7 @@ def as_graph(X: Any) -> tuple[Graph, Sequence[Any]]:
     try:
         if hasattr(X, "nodes") and hasattr(X, "edges"):
             return _of_edges(X)
-        matrix = X if sp.issparse(X) else np.asarray(X)
+        matrix: Any = X if sp.issparse(X) else np.asarray(X)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind not in "biuf":
             raise ValueError(f"X is no square matrix of numbers: it is {matrix.shape} of {matrix.dtype}")
         return Graph.from_adjacency(matrix), range(matrix.shape[0])

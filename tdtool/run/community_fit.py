@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.config import CommunitiesConfig
 from tdtool.data.graph import Graph
+from tdtool.errors import InputError
 from tdtool.models import graph_scores
 from tdtool.models.communities import CommunityFit, fit_communities
 from tdtool.models.community_choice import CommunityTrial
@@ -39,7 +40,7 @@ class FoundCommunities:
 
 
 def find_and_score(graph: Graph, config: CommunitiesConfig) -> FoundCommunities:
-    """Fit to the whole graph, then score. The graph has edges, and at least as many nodes as communities."""
+    """Fit to the whole graph, then score. InputError, without a path, when there cannot be such communities."""
     fit = _fitted(graph, config, "finding communities")
     scored = graph_scores.graph_scores(graph, fit.cover)
     few = fit.cover.n_communities <= graph_scores.MOST_LINKED
@@ -80,7 +81,10 @@ def _fitted(graph: Graph, config: CommunitiesConfig, stage: str) -> CommunityFit
             bar.advance()
             log.detail(f"{stage}: {trial.n_asked:,} asked, {trial.n_found:,} found, {trial.objective:,.0f} bits")
 
-        return fit_communities(graph, config, on_trial=told)
+        try:
+            return fit_communities(graph, config, on_trial=told)
+        except ValueError as error:
+            raise InputError(str(error), path=graph.path) from error
 
 
 def _predict_edges(
@@ -93,7 +97,10 @@ def _predict_edges(
             "edge could be held out: each is some node's last" if not len(split.positives) else "pair is without edge"
         )
         return {}, (f"no {what}, so there is no AUC",)
-    second = _fitted(split.training, _same_size(config, fit), "fitting without the held-out edges")
+    try:
+        second = _fitted(split.training, _same_size(config, fit), "fitting without the held-out edges")
+    except InputError as error:
+        return {}, (f"no AUC: without the held-out edges there are not the same communities ({error.what})",)
     known = {
         "auc": auc(second, split.positives, split.negatives),
         "auc_degrees": degree_auc(split.training, split.positives, split.negatives),
@@ -106,13 +113,11 @@ def _predict_edges(
 
 
 def _same_size(config: CommunitiesConfig, fit: CommunityFit) -> CommunitiesConfig:
-    """As the fit was made, without choosing again."""
+    """As the fit was made; without choosing again, where it did choose."""
     asked = fit.trials[fit.chosen].n_asked if fit.chosen is not None else config.n_communities
     mode: Any = fit.mode
-    if mode == "sparse" and config.n_communities is None:
-        return dataclasses.replace(config, mode=mode)
-    asked = asked or max(fit.cover.n_communities, 1)
-    return dataclasses.replace(config, mode=mode, n_communities=asked, max_communities=None)
+    most = config.max_communities if asked is None else None
+    return dataclasses.replace(config, mode=mode, n_communities=asked, max_communities=most)
 
 
 def _run_again(

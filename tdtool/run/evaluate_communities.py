@@ -101,6 +101,8 @@ def evaluate_communities(
         notes.append(
             f"the truth covers {theirs.n_nodes:,} of {found.n_nodes:,} nodes; the others are left out (--all-nodes)"
         )
+    if theirs.n_nodes and bool((theirs.sizes[theirs.sizes > 0] == theirs.n_nodes).all()):
+        notes.append("every known community holds all scored nodes: ONMI, omega and recovery say nothing of that")
     counted = theirs.n_nodes <= OMEGA_NODES if omega is None else omega
     scores, recovery = score_covers(ours, theirs, omega=counted)
     return EvaluationOfCommunities(

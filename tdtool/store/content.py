@@ -12,7 +12,7 @@ from tdtool.store.reader import Reader
 _SUM_TOLERANCE = 1e-3
 _LENGTH_TOLERANCE = {8: 1e-6, 4: 1e-3}  # by the bytes of a number
 _BLOCK = 1 << 22
-_MAY_LACK = ("selection/", "scores/")  # without held-out documents; of rows with missing values
+_MAY_LACK = ("selection/", "scores/", "embedding/")  # no held-out documents; missing values; small components
 
 
 class Finding(NamedTuple):
@@ -114,7 +114,7 @@ def check_graph(reader: Reader) -> Iterator[Finding]:
         yield Finding("graph/indptr", f"does not climb from 0 to {n_ends:,}")
         return
     n_nodes = indptr.size - 1
-    named = np.zeros(n_nodes, np.int64)
+    seen = [0, 0]  # sums over all edges, seen from their lower and from their upper ends
     for start, owners, others in _owned(reader, path, indptr):
         if others.min() < 0 or others.max() >= n_nodes or (others == owners).any():
             yield Finding(path, f"names nodes outside the {n_nodes:,}, or a node as its own neighbour")
@@ -122,11 +122,44 @@ def check_graph(reader: Reader) -> Iterator[Finding]:
         if _falls(owners, others):
             yield Finding(path, "does not ascend within a node")
             return
-        named += np.bincount(others[1 if start else 0 :], minlength=n_nodes)
-    if np.any(named != np.diff(indptr)):
-        yield Finding(path, "holds edges from one end only")
-    if "graph/weights" in reader and any((block <= 0).any() for _, block in reader.blocks("graph/weights")):
-        yield Finding("graph/weights", "has weights that are not above 0")
+        fresh = slice(1 if start else 0, None)
+        owners, others = owners[fresh], others[fresh]
+        keys = _mixed(_mixed(np.minimum(owners, others)) + np.maximum(owners, others).astype(np.uint64))
+        if "graph/weights" in reader:
+            weights = reader.rows("graph/weights", start, start + owners.size).astype(np.float32)
+            if not np.all((weights > 0) & np.isfinite(weights)):
+                yield Finding("graph/weights", "has weights that are not above 0")
+                return
+            keys = _mixed(keys + weights.view(np.uint32))
+        for end, chosen in enumerate((owners < others, owners > others)):
+            seen[end] = (seen[end] + int(keys[chosen].sum(dtype=np.uint64))) % 2**64
+    if seen[0] != seen[1]:
+        yield Finding(path, "holds edges from one end only, or with another weight at the other")
+
+
+def check_sides(reader: Reader) -> Iterator[Finding]:
+    """Nodes of a bipartite graph: those of the first kind come first, and no edge stays within a kind."""
+    if "nodes/side" not in reader:
+        return
+    sides = reader.rows("nodes/side", 0, reader.shape("nodes/side")[0])
+    if sides.size and (int(sides.max()) > 1 or np.any(sides[1:] < sides[:-1])):
+        yield Finding("nodes/side", "is not first 0 and then 1")
+        return
+    indptr = reader.rows("graph/indptr", 0, sides.size + 1)
+    for _, owners, others in _owned(reader, "graph/neighbours", indptr):
+        if others.min() < 0 or others.max() >= sides.size:
+            return  # check_graph says so
+        if np.any(sides[owners] == sides[others]):
+            yield Finding("graph/neighbours", "has an edge between nodes of one kind")
+            return
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Whole numbers stirred (splitmix64), so that sums over different edges differ : (n,) uint64."""
+    values = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def check_partitions(reader: Reader) -> Iterator[Finding]:
@@ -209,6 +242,6 @@ _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.cp": (check_weights,),
     "tdtool.tucker": (check_orthonormal,),
     "tdtool.factors": (check_correlation,),
-    "tdtool.graph": (check_graph, check_partitions),
+    "tdtool.graph": (check_graph, check_sides, check_partitions),
     "tdtool.communities": (check_graph, check_memberships, check_links),
 }

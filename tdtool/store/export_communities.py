@@ -70,8 +70,9 @@ class _Memberships:
 
     @classmethod
     def read(cls, reader: Reader) -> _Memberships:
-        indptr, *entries = (reader.get(f"membership/{name}") for name in ("indptr", "community", "weight", "strength"))
-        return cls(indptr, *entries, reader.shape("communities/size")[0])
+        names = ("indptr", "community", "weight", "strength")
+        indptr, communities, weights, strengths = (reader.get(f"membership/{name}") for name in names)
+        return cls(indptr, communities, weights, strengths, reader.shape("communities/size")[0])
 
     @property
     def n_nodes(self) -> int:

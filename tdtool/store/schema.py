@@ -302,7 +302,9 @@ COMMUNITIES = FileSchema(
         ArraySpec("nodes/propensity", ("node",), "f", "links that the node makes outside of communities, relative"),
         ArraySpec("nodes/component", ("node",), "i", "connected component of the node, the largest is 0"),
         _NODE_SIDE,
-        ArraySpec("embedding/vectors", ("node", "dimension"), "f", "spectral coordinates of the node", optional=True),
+        ArraySpec(
+            "embedding/vectors", ("node", "dimension"), "f", "spectral coordinates, NaN: not fitted", optional=True
+        ),
         ArraySpec(
             "embedding/eigenvalue", ("dimension",), "f", "of the normalised adjacency, descending", optional=True
         ),

@@ -38,18 +38,22 @@ SCALING = tuple(f"mmsb m={edges:.0e}".replace("e+0", "e") for edges in (1e5, 3e5
 #: A planted block model has this many communities, mean degree and sum of Dirichlet parameters.
 MMSB_COMMUNITIES, MMSB_DEGREE, MMSB_ALPHA0 = 20, 50.0, 1.0
 SCALING_COMMUNITIES, SCALING_DEGREE, SCALING_ALPHA0 = 50, 20.0, 0.5
+#: Smaller planted shares count in the error of memberships, not as members of a known community.
+LEAST_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A graph and who belongs together in it.
 
-    edges : (m, 2) int64 between nodes 0 ... n - 1, each of which has an edge; truth : of these n nodes.
+    edges : (m, 2) int64 between nodes 0 ... n - 1, each of which has an edge; truth : of these n nodes;
+    memberships : the same with the small shares of a planted graph, None for a real one.
     """
 
     name: str
     edges: NDArray[np.int64]
     truth: Cover
+    memberships: Cover | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -62,20 +66,19 @@ class Case:
         return np.flatnonzero(self.truth.n_memberships)
 
     def write(self, folder: Path) -> dict[str, str]:
-        """Files for the processes that are measured: graph (edges, n_nodes) and truth."""
+        """Files for the processes that are measured: graph (edges, n_nodes) and truth (memberships)."""
         stem = self.name.replace(" ", "_")
         paths = {"graph": str(folder / f"{stem}.graph.npz"), "truth": str(folder / f"{stem}.truth.npz")}
         if not Path(paths["graph"]).exists():
             np.savez(paths["graph"], edges=self.edges, n_nodes=self.n_nodes)
-            write_cover(paths["truth"], self.truth)
+            write_cover(paths["truth"], self.memberships or self.truth)
         return paths
 
 
 def load_case(name: str, data: str, seed: int) -> Case:
     """One of the names above, a folder of `data`, or "mmsb m=EDGES"."""
     if name in PLANTED or name.startswith("mmsb m="):
-        planted = _planted(name, np.random.default_rng(seed))
-        return linked_case(name, planted.edges, Cover.from_csr(planted.memberships))
+        return planted_case(name, _planted(name, np.random.default_rng(seed)))
     folder = Path(data) / name
     with gzip.open(folder / "edges.txt.gz", "rt") as lines:
         edges = np.loadtxt(lines, np.int64, ndmin=2)
@@ -89,6 +92,24 @@ def linked_case(name: str, edges: NDArray[np.int64], truth: Cover) -> Case:
     """Only the nodes that have an edge, as an edge list shows no others; communities left without members are gone."""
     nodes, ends = np.unique(edges, return_inverse=True)
     return Case(name, ends.reshape(edges.shape).astype(np.int64), without_empty(truth.restricted(nodes)))
+
+
+def planted_case(name: str, planted: PlantedGraph) -> Case:
+    """A planted graph; who counts as a member of its communities is what `members` says."""
+    memberships = Cover.from_csr(planted.memberships)
+    case = linked_case(name, planted.edges, members(memberships))
+    whole = memberships.restricted(np.unique(planted.edges))
+    return dataclasses.replace(case, memberships=without_empty(whole))
+
+
+def members(cover: Cover) -> Cover:
+    """The memberships of a share from LEAST_SHARE on, and the largest of each node."""
+    nodes = cover.entry_nodes()
+    largest = np.zeros(cover.n_nodes)
+    np.maximum.at(largest, nodes, cover.weights)
+    kept = cover.weights >= np.minimum(LEAST_SHARE, largest[nodes])
+    entries = (nodes[kept], cover.communities[kept], cover.weights[kept])
+    return Cover.from_entries(*entries, n_nodes=cover.n_nodes, n_communities=cover.n_communities)
 
 
 def without_empty(cover: Cover) -> Cover:

@@ -128,6 +128,13 @@ def test_mmsb_has_the_mean_degree_and_the_block_densities(rng: np.random.Generat
         assert abs(number - expected) < 4 * math.sqrt(expected), (a, b)
 
 
+def test_mmsb_expects_the_mean_degree_exactly(rng: np.random.Generator) -> None:
+    planted = planted_mmsb(12, 3, mean_degree=4, alpha0=0.7, between=0.2, rng=rng)
+    assert planted.link_probability is not None
+    probability = planted.memberships @ planted.link_probability @ planted.memberships.T.toarray()
+    assert np.triu(probability, 1).sum() == pytest.approx(12 * 4 / 2)
+
+
 def test_mmsb_is_drawn_in_time_of_its_edges(rng: np.random.Generator) -> None:
     planted = planted_mmsb(200_000, 7, mean_degree=3, alpha0=0.2, rng=rng)  # 2e10 pairs
     assert len(planted.edges) == pytest.approx(300_000, rel=0.01)
@@ -242,6 +249,13 @@ def test_match_stubs_keeps_degrees_of_nearly_complete_groups(rng: np.random.Gene
         assert len(simple_edges(tails, heads, 9)) == 19
         found = np.bincount(np.concatenate((tails, heads)), minlength=9)
         assert found.tolist() == np.bincount(nodes, wanted).tolist()
+
+
+def test_match_stubs_fills_a_group_that_lacks_few_edges(rng: np.random.Generator) -> None:
+    wanted = np.array([14, 13, 13, 13, 13, 12, 13, 13, 14, 14, 14, 14, 14, 14, 14])
+    for _ in range(10):
+        tails, heads = match_stubs(np.arange(15), wanted, np.zeros(15, np.int64), 15, None, rng)
+        assert np.bincount(np.concatenate((tails, heads))).tolist() == wanted.tolist()
 
 
 def test_match_stubs_leaves_out_what_cannot_be(rng: np.random.Generator) -> None:

@@ -83,6 +83,15 @@ def test_a_larger_share_takes_the_same_edges_and_more() -> None:
     assert [edge for edge in few if edge not in more] == []
 
 
+def test_one_more_edge_changes_little() -> None:
+    """The key of an edge is its own: others come and go without a change."""
+    edges = np.argwhere(np.triu(np.random.default_rng(0).random((40, 40)) < 0.6, 1))
+    whole = Graph.from_edges(edges, n_nodes=40)
+    first, second = split_edges(whole, 0.1, seed=5), split_edges(Graph.from_edges(edges[1:], n_nodes=40), 0.1, seed=5)
+    changed = {tuple(edge) for edge in first.positives.tolist()} ^ {tuple(edge) for edge in second.positives.tolist()}
+    assert len(changed) <= 2
+
+
 def test_leaves_keep_their_only_edge() -> None:
     star = Graph.from_edges(np.array([[0, leaf] for leaf in range(1, 8)]))
     training, positives, negatives = split_edges(star, 0.5, seed=0)

@@ -158,6 +158,7 @@ def test_sentences() -> None:
     assert report.counts_text(counts, 1) == "2 communities among 5 nodes and 1 edge; 1 node in several."
     counts |= {"n_communities": 1, "n_several": 0, "n_none": 1234}
     assert report.counts_text(counts, 9) == "1 community among 5 nodes and 9 edges; 1,234 in none."
+    assert report.counts_text({**counts, "n_communities": 0}, 1) == "No communities among 5 nodes and 1 edge."
     assert report.components_text(1, 5, 5) == ""
     text = report.components_text(1234, 4000, 5000)
     assert text == "1,234 connected components; the largest has 4,000 nodes (80.0%)."

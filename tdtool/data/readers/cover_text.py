@@ -30,6 +30,8 @@ _COMMUNITY_WORDS = {
     *("community", "communities", "community_id", "group", "cluster", "class", "block", "module", "circle"),
     *("department", "team"),
 }
+#: How the tables begin that tdtool exports.
+_OURS = ["node", "community", "weight"]
 _WEIGHT_WORDS = {"weight", "membership", "share"}
 #: Fewer rows without a header are communities rather than a table.
 _LEAST_ROWS = 3
@@ -87,7 +89,7 @@ def _refuse_binary(source: Input) -> None:
     if compression_of(source.head) is not None:
         raise InputError("it is compressed twice", path=source.path, hint="decompress the outer layer")
     if b"\0" in source.head[:_LOOKED_AT]:
-        raise InputError("it is a binary file, not text", path=source.path, hint=f"known formats: {_known()}")
+        raise InputError("it is a binary file, not text", path=source.path, hint=f"known formats: {', '.join(FORMATS)}")
 
 
 def _read_hdf5(source: Input, path: str) -> FoundCover:
@@ -141,11 +143,24 @@ def _rows(text: str, path: str) -> list[Row]:
 def _splitter(lines: list[str]) -> Callable[[str], list[str]]:
     """How the lines are cut into cells."""
     if any("\t" in line.strip() for line in lines):
-        return lambda line: [cell.strip() for cell in line.split("\t") if cell.strip()]
+        return _tab_cells
     several = [line for line in lines if len(line.replace(",", " ").split()) > 1]
     if several and all("," in line for line in several):
         return _comma_cells
     return str.split
+
+
+def _tab_cells(line: str) -> list[str]:
+    cells = [cell.strip() for cell in line.split("\t") if cell.strip()]
+    return [_unquoted(cell) for cell in cells] if '"' in line else cells
+
+
+def _unquoted(cell: str) -> str:
+    """The text of a cell in quotes; quotes that are part of a name stay."""
+    inner = cell[1:-1].replace('""', "")
+    return (
+        cell[1:-1].replace('""', '"') if cell[:1] == cell[-1:] == '"' and len(cell) > 2 and '"' not in inner else cell
+    )
 
 
 def _comma_cells(line: str) -> list[str]:
@@ -192,7 +207,7 @@ def _communities(rows: list[Row], path: str) -> FoundCover:
 
 def _table(rows: list[Row], header: bool, path: str) -> FoundCover:
     community, weight = _columns(rows, header, path)
-    builder = CoverBuilder()
+    builder, ours = CoverBuilder(), header and rows[0][1][: len(_OURS)] == _OURS
     for number, cells in rows[1:] if header else rows:
         if len(cells) != len(rows[0][1]):
             raise InputError(
@@ -205,9 +220,14 @@ def _table(rows: list[Row], header: bool, path: str) -> FoundCover:
         if share == 0:
             builder.ledger.skip("weight of 0", path, number)
             continue
-        builder.add_row(cells[0], cells[community], share)
+        builder.add_row(cells[0][1:] if ours and _is_guarded(cells[0]) else cells[0], cells[community], share)
         builder.ledger.use()
     return builder.finished("a table of nodes and communities" + ("" if weight is None else " with weights"))
+
+
+def _is_guarded(name: str) -> bool:
+    """Whether an export put an apostrophe before the name to keep spreadsheets from taking it for a formula."""
+    return name[:1] == "'" and name[1:].lstrip()[:1] in tuple("=+-@")
 
 
 def _columns(rows: list[Row], header: bool, path: str) -> tuple[int, int | None]:

@@ -32,10 +32,9 @@ class FoundCover:
     @property
     def n_communities(self) -> int:
         """How many communities the file has."""
-        return 0 if self.names is None and not self.communities.size else self._count()
-
-    def _count(self) -> int:
-        return len(self.names) if self.names is not None else int(self.communities.max()) + 1
+        if self.names is not None:
+            return len(self.names)
+        return int(self.communities.max(initial=-1)) + 1
 
 
 class CoverBuilder:
@@ -67,16 +66,6 @@ class CoverBuilder:
         self._communities.append(self._names.setdefault(community, len(self._names)))
         if weight is not None:
             self._weights.append(weight)
-
-    @property
-    def n_nodes(self) -> int:
-        """Different nodes so far."""
-        return len(self._nodes)
-
-    @property
-    def n_entries(self) -> int:
-        """Memberships so far."""
-        return len(self._places)
 
     def finished(self, description: str, names: list[str] | None = None) -> FoundCover:
         """All that was added. names : of the communities, where they were added whole and have names."""

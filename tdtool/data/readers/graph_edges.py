@@ -39,8 +39,14 @@ def read_edges(source: Input, kind: str, config: GraphConfig, memory: int, ledge
         directed=plan.directed,
         bipartite=plan.bipartite,
         description=plan.description,
-        notes=plan.notes,
+        notes=(*plan.notes, *_missing(plan.promised, tails.size)),
     )
+
+
+def _missing(promised: int | None, there: int) -> tuple[str, ...]:
+    if promised is None or there >= promised:
+        return ()
+    return (f"its comments promise {promised:,} edges and {there:,} are there: is it complete?",)
 
 
 def _joined(parts: list[NDArray], dtype: type) -> NDArray:

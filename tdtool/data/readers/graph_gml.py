@@ -180,8 +180,8 @@ class _Parser:
         name = next((name for name in self._weights if name in self._record), None)
         weight = None if name is None else as_weight(self._record[name], name, self._path, self._begun)
         self._used = self._used or name
-        ends = (_canonical(self._record[end]) for end in ("source", "target"))
-        self._graph.add_edge(*ends, weight, self._begun)
+        source, target = (_canonical(self._record[end]) for end in ("source", "target"))
+        self._graph.add_edge(source, target, weight, self._begun)
 
     def _wrong(self, what: str) -> InputError:
         return InputError(what, path=self._path, line=self._line, hint=_FORM)

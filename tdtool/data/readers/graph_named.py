@@ -7,6 +7,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.graph_checks import shown
@@ -62,7 +63,7 @@ class NamedGraph:
         self, *, directed: bool | None, kind: str, weight: str | None, bipartite: bool, notes: tuple[str, ...] = ()
     ) -> FoundGraph:
         """The graph. kind : the format in words; weight : the attribute that the weights came from, None for none;
-        bipartite : sources are of one kind, targets of the other (InputError where a node is both)."""
+        bipartite : the nodes are of two kinds (InputError where an edge would stay within one)."""
         self._check_all_there()
         weights = np.frombuffer(self._weights, np.float64) if len(self._weights) else np.zeros(0)
         without = np.isnan(weights)
@@ -96,27 +97,44 @@ class NamedGraph:
         return labels, ()
 
     def _two_kinds(self, graph: FoundGraph, names: list[str]) -> FoundGraph:
-        """The same graph with the sources (and nodes without edges) before the targets."""
-        is_target = np.zeros(len(names), np.bool_)
-        is_target[graph.heads] = True
-        both = np.flatnonzero(is_target[graph.tails])
-        if both.size:
-            raise InputError(
-                f"the node {shown(names[graph.tails[both[0]]])} is the source of one edge and the target of another",
-                path=self.path,
-                hint="in a bipartite graph all edges lead from the first kind of nodes to the second",
-            )
-        order = np.argsort(is_target, kind="stable")
+        """The same graph with nodes of the first kind before those of the second, and edges from one to the other."""
+        is_second = self._second_kind(graph, names)
+        order = np.argsort(is_second, kind="stable")
         place = np.empty(len(names), np.int64)
         place[order] = np.arange(len(names))
+        turned = is_second[graph.tails]
         return dataclasses.replace(
             graph,
-            tails=place[graph.tails],
-            heads=place[graph.heads],
+            tails=place[np.where(turned, graph.heads, graph.tails)],
+            heads=place[np.where(turned, graph.tails, graph.heads)],
             names=[names[i] for i in order.tolist()],
             bipartite=True,
-            n_left=int(np.count_nonzero(~is_target)),
+            n_left=int(np.count_nonzero(~is_second)),
         )
+
+    def _second_kind(self, graph: FoundGraph, names: list[str]) -> NDArray[np.bool_]:
+        """Which nodes are of the second kind, (n,): no edge stays within a kind, and most sources are of the first.
+
+        Every node is there twice, and an edge links each copy of one end with the other copy of the other: a connected
+        component falls into two, one a colouring, unless it cannot be coloured.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        n, tails, heads = len(names), graph.tails, graph.heads
+        ends = np.concatenate([tails, tails + n]), np.concatenate([heads + n, heads])
+        links = coo_array((np.ones(ends[0].size, np.int8), ends), shape=(2 * n, 2 * n))
+        _, label = connected_components(links, directed=False)
+        odd = np.flatnonzero(label[:n] == label[n:])
+        if odd.size:
+            raise InputError(
+                f"its nodes are not of two kinds: {shown(names[odd[0]])} is reached from itself in an odd number of steps",
+                path=self.path,
+                hint="in a bipartite graph every edge leads from one kind of nodes to the other",
+            )
+        colour, part = label[:n] > label[n:], np.minimum(label[:n], label[n:])
+        votes = np.bincount(part[tails], np.where(colour[tails], -1.0, 1.0), 2 * n)
+        return np.asarray(colour ^ (votes[part] < 0), np.bool_)
 
     def _check_all_there(self) -> None:
         if not self._awaited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Self
 
 import numpy as np
@@ -80,5 +81,12 @@ class NameCodes:
 
     def names(self) -> list[str]:
         """The name of each code."""
-        data, starts = self._table.terms.tobytes(), self._table.starts.tolist()
-        return [printable(data[starts[code] : starts[code + 1]]) for code in range(self._table.size)]
+        data, starts = (
+            self._table.terms[: self._table.n_bytes].tobytes(),
+            self._table.starts[: self._table.size + 1].tolist(),
+        )
+        spans = itertools.pairwise(starts)
+        if data.isascii() and b"\0" not in data:
+            text = data.decode("ascii")
+            return [text[start:stop] for start, stop in spans]
+        return [printable(data[start:stop]) for start, stop in spans]

@@ -17,7 +17,7 @@ from tdtool.data.readers.graph_names import NameCodes
 from tdtool.data.readers.graph_table import edge_ends, edge_weight
 from tdtool.data.readers.graph_types import FoundGraph, check_memory, edge_bytes
 from tdtool.data.readers.streams import Input
-from tdtool.data.readers.table_parquet import as_binary, is_text, opened_parquet
+from tdtool.data.readers.table_parquet import as_binary, column_cells, is_text, opened_parquet
 from tdtool.errors import InputError
 from tdtool.kernels.edges_cpu import NO_BYTE
 
@@ -49,8 +49,6 @@ def read_parquet(source: Input, config: GraphConfig, memory: int, ledger: Ledger
     """
     kept = None if source.seekable else source.open_seekable()
     with opened_parquet(source, kept, lambda n: None) as file:
-        if not file.metadata.num_rows:
-            raise InputError("the table has no rows", path=source.path)
         columns = _choose(file, config, source.path)
         reading = _Reading(source.path, columns, memory, ledger)
         wanted = list(dict.fromkeys([*columns.ends, *([columns.weight] if columns.weight else [])]))
@@ -71,13 +69,15 @@ def read_parquet(source: Input, config: GraphConfig, memory: int, ledger: Ledger
 
 def _choose(file: pq.ParquetFile, config: GraphConfig, path: str) -> _Columns:
     """The columns, by the user's word, their names, and a sample of the first rows."""
-    sample = next(file.iter_batches(batch_size=_SAMPLE_ROWS))
+    sample = next(file.iter_batches(batch_size=_SAMPLE_ROWS), None)
+    if sample is None:
+        raise InputError("the table has no rows", path=path)
     names = list(sample.schema.names)
     if len(set(names)) < len(names):
         raise InputError("two of its columns have the same name", path=path)
     if len(names) < 2:
         raise InputError("the table has one column; an edge needs two", path=path)
-    cells = [tuple("" if value is None else str(value) for value in column.to_pylist()) for column in sample.columns]
+    cells = [tuple(column_cells(column)) for column in sample.columns]
     ends = edge_ends(names, len(names), config, path)
     weight, notes = edge_weight(names, cells, ends, config, path)
     kinds = [_kind(sample.schema.field(end), path) for end in ends]
@@ -145,7 +145,7 @@ class _Reading:
             spans += [offsets[:-1] + size, offsets[1:] + size, np.zeros(len(words), np.int64)]
             size += texts[-1].size
         codes = self.codes.add(np.stack(spans), np.concatenate(texts), NO_BYTE)
-        return codes, (codes >= 0).all(axis=0)
+        return codes, (codes[0] >= 0) & (codes[1] >= 0)
 
     def _whole(self, column: Any, name: str) -> Any:
         """Numbers as int64; NaN, which is how pandas writes a missing one, as null."""

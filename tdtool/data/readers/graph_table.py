@@ -53,7 +53,8 @@ _HINT = "a line for each edge: two names and perhaps a weight, separated by blan
 @dataclasses.dataclass(frozen=True)
 class EdgePlan:
     """How the lines are meant. size, lines : what the comments and the header at the start take, of what is behind a
-    byte order mark; numbers : names are whole numbers as far as one sees."""
+    byte order mark; numbers : names are whole numbers as far as one sees; promised : how many edges the comments say
+    there are."""
 
     layout: LineLayout
     size: int
@@ -63,13 +64,14 @@ class EdgePlan:
     bipartite: bool
     description: str
     notes: tuple[str, ...]
+    promised: int | None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
     """The first lines. size, lines : of what is before the first row; comments : those there; rows, numbers : the
-    lines that are rows of edges (and a header, perhaps), and which lines of the file they are; ends : the byte behind
-    the first row."""
+    lines that are rows of edges (and a header, perhaps), and which lines of the file they are; behind_first : where the
+    first of them ends."""
 
     size: int
     comments: list[str]
@@ -98,7 +100,7 @@ def plan_edges(source: Input, kind: str, config: GraphConfig) -> EdgePlan:
     ends = edge_ends(names, n_columns, config, path)
     weight, why = edge_weight(names, columns, ends, config, path)
     numbers = all(_WHOLE.fullmatch(cell) for end in ends for cell in columns[end])
-    directed, bipartite, origin, notes = _comments(sample.comments)
+    directed, bipartite, origin, promised = _comments(sample.comments)
     layout = LineLayout(
         separator=BLANKS if separator is None else ord(separator),
         quote=_QUOTE if quoted else NO_BYTE,
@@ -112,7 +114,7 @@ def plan_edges(source: Input, kind: str, config: GraphConfig) -> EdgePlan:
     facts = [f"{origin}, separated by {'blanks' if separator is None else _CALLED[separator]}"]
     facts += [f"ends in columns {_named(ends[0], names)} and {_named(ends[1], names)}"] if ends != (0, 1) else []
     facts += [f"weights in column {_named(weight, names)}"] if weight >= 0 else []
-    return EdgePlan(layout, size, lines, numbers, directed, bipartite, ", ".join(facts), (*notes, *why))
+    return EdgePlan(layout, size, lines, numbers, directed, bipartite, ", ".join(facts), why, promised)
 
 
 def _sample(source: Input) -> _Sample:
@@ -121,7 +123,10 @@ def _sample(source: Input) -> _Sample:
     if b"\n" not in head and b"\r" in head.strip(b"\r"):
         hint = "convert them: tr '\\r' '\\n'"
         raise InputError("its lines end as on old Macs, with a carriage return alone", path=source.path, hint=hint)
-    comments, rows, numbers, position, size, behind = [], [], [], 0, 0, 0
+    comments: list[str] = []
+    rows: list[bytes] = []
+    numbers: list[int] = []
+    position, size, behind = 0, 0, 0
     for number, line in enumerate(head.split(b"\n"), 1):
         stop = min(position + len(line) + 1, len(head))
         whole = source.is_whole_head or stop < len(head) or not rows
@@ -252,17 +257,22 @@ def _unused(names: list[str] | None, n_columns: int, used: tuple[int, ...]) -> t
     return (f"column{'s' if len(left) > 1 else ''} {listed} {'are' if len(left) > 1 else 'is'} not used",)
 
 
-def _comments(comments: list[str]) -> tuple[bool | None, bool, str, tuple[str, ...]]:
-    """What comments at the start say, as SNAP and KONECT write them: directed, bipartite, where it is from, notes."""
+def _comments(comments: list[str]) -> tuple[bool | None, bool, str, int | None]:
+    """What comments at the start say, as SNAP and KONECT write them: directed, bipartite, whose format, how many edges.
+
+    KONECT: "% asym weighted" and perhaps "% edges tails heads"; SNAP: "# Directed graph", "# Nodes: 5 Edges: 7".
+    """
     text = "\n".join(comments).lower()
     konect = re.search(r"^%\s*(sym|asym|bip)\s+\w+", text, re.MULTILINE)
     if konect:
-        return {"sym": False, "asym": True, "bip": None}[konect[1]], konect[1] == "bip", "edge list of KONECT", ()
+        sizes = re.search(r"^%\s*(\d{1,18})\s+\d+", text, re.MULTILINE)
+        directed = {"sym": False, "asym": True}.get(konect[1])
+        return directed, konect[1] == "bip", "edge list of KONECT", int(sizes[1]) if sizes else None
     directed = True if re.search(r"#\s*directed graph", text) else None
     if re.search(r"#\s*undirected graph", text):
         directed = False
-    snap = re.search(r"nodes:\s*([\d,]+)\s+edges:\s*([\d,]+)", text)
-    return directed, False, "edge list of SNAP" if snap else "edge list", ()
+    snap = re.search(r"nodes:\s*\d+\s+edges:\s*(\d{1,18})", text)
+    return (directed, False, "edge list of SNAP", int(snap[1])) if snap else (directed, False, "edge list", None)
 
 
 def _position(wanted: str | None, names: list[str] | None, n_columns: int, path: str) -> int:

@@ -50,7 +50,7 @@ def opened_parquet(source: Input, kept: Any, on_bytes: OnBytes) -> Iterator[pq.P
         raw = kept if kept is not None else stack.enter_context(source.open_seekable(on_bytes))
         try:
             yield pq.ParquetFile(raw)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"the Parquet file is damaged or incomplete ({str(error).splitlines()[0]})",
                 path=source.path,
@@ -62,7 +62,7 @@ def _choose(file: pq.ParquetFile, config: SourceConfig, path: str) -> Columns:
     """Columns by the user's word, else by a sample of the first rows."""
     sample = next(file.iter_batches(batch_size=_SAMPLE_ROWS))
     names = sample.schema.names
-    columns = [[_cell(value) for value in _printable_column(sample.column(i))] for i in range(len(names))]
+    columns = [column_cells(sample.column(i)) for i in range(len(names))]
     columns_found = choose_columns(names, [list(row) for row in zip(*columns, strict=True)], config, path)
     if not is_text(sample.schema.field(columns_found.text).type):
         textual = [field.name for field in sample.schema if is_text(field.type)]
@@ -84,8 +84,12 @@ def is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks) or kind in (pa.string_view(), pa.binary_view())
 
 
-def _printable_column(column: pa.Array) -> list[Any]:
-    """Values for the sample; lists, structs and the like count as nothing."""
+def column_cells(column: pa.Array) -> list[str]:
+    """The values of a column as text, for a sample; lists, structs and the like count as nothing."""
+    return [_cell(value) for value in _values(column)]
+
+
+def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     if is_text(column.type):
