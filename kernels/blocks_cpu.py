@@ -1,8 +1,9 @@
 """Passes over the edges for overlapping block models with a Bernoulli-Poisson link (Yang and Leskovec 2013, Zhou 2015).
 
 The rate of an edge is lambda_uv = b theta_u theta_v + sum_z F_uz F_vz, and it is there with probability
-1 - exp(-lambda_uv). The pass hands every edge's expected number of links to the communities that made it. Each edge is
-looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any number of
+1 - exp(-lambda_uv). An edge of weight w is w times the evidence, sum_edges w log(1 - exp(-lambda)) less sum_others
+lambda, which keeps rates bounded; at w = 1 it is the plain likelihood. The pass hands every edge's expected number of
+links, lambda (w / (exp(lambda) - 1) + 1), to the communities that made it. Each edge is looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any number of
 threads. Strengths F come dense, (n, k), or sparse: support_indptr (n + 1,), support (entries,) communities of each
 node, strengths (entries,).
 """
@@ -39,8 +40,8 @@ def dense_pass(
     """Expected links of every node by community, and of all nodes by the background.
 
     indptr (n + 1,), neighbours (2m,), weights (2m,) or None: edges from both ends; strengths : (n, k) F;
-    propensity : (n,) theta. Returns ((n, k) sum_v w_uv F_uz F_vz / (1 - exp(-lambda_uv)), the same summed over nodes
-    for b theta_u theta_v).
+    propensity : (n,) theta. Returns ((n, k) sum_v F_uz F_vz (w_uv / (exp(lambda_uv) - 1) + 1), the same summed over
+    nodes for b theta_u theta_v).
     """
     _check(indptr, neighbours, strengths, propensity)
     out = np.empty_like(strengths)
@@ -68,7 +69,7 @@ def sparse_pass(
     """The same on sparse strengths, with the edges' part of the log likelihood.
 
     Returns ((entries,) expected links, (n,) expected links of the background, sum over edges of
-    w log(exp(lambda) - 1), each edge once).
+    w log(1 - exp(-lambda)) + lambda, each edge once).
     """
     _check(indptr, neighbours, support_indptr, propensity)
     expected = np.zeros(len(strengths))
@@ -95,8 +96,8 @@ def entry_gains(
 ) -> NDArray[np.float64]:
     """What each membership does for the edges of its node, in bits: (entries,).
 
-    sum_v w_uv [g(lambda_uv) - g(lambda_uv - F_uz F_vz)] / ln 2 with g(x) = log(exp(x) - 1): how much the log likelihood
-    of the node's edges would fall without the membership.
+    sum_v [g(lambda_uv) - g(lambda_uv - F_uz F_vz)] / ln 2 with g(x) = w_uv log(1 - exp(-x)) + x: how much the log
+    likelihood of the node's edges would fall without the membership.
     """
     _check(indptr, neighbours, support_indptr, propensity)
     gains = np.zeros(len(strengths))
@@ -143,9 +144,9 @@ def _over_nodes(work: Any, indptr: NDArray[np.int64], width: int) -> None:
 
 
 @jit
-def _log_expm1(x):  # type: ignore[no-untyped-def]
-    """log(exp(x) - 1), which for large x is x."""
-    return x if x > 30.0 else math.log(math.expm1(x))
+def _edge_gain(rate, weight):  # type: ignore[no-untyped-def]
+    """w log(1 - exp(-lambda)) + lambda: what an edge gives back of the price lambda that every pair pays."""
+    return weight * math.log(-math.expm1(-rate)) + rate
 
 
 @jit_sums
@@ -162,9 +163,8 @@ def _dense_pass(first, last, indptr, neighbours, weights, strengths, background,
             for z in range(k):
                 common += mine[z] * other[z]
             plain = background * propensity[u] * propensity[v]
-            links = -1.0 / math.expm1(-max(common + plain, SMALLEST_RATE))
-            if weights.size > 0:
-                links *= weights[end]
+            weight = weights[end] if weights.size > 0 else 1.0
+            links = weight / math.expm1(max(common + plain, SMALLEST_RATE)) + 1.0
             share += plain * links
             factor = np.float32(links)
             for z in range(k):
@@ -204,9 +204,9 @@ def _sparse_pass(  # type: ignore[no-untyped-def]
                 rate += mine[support[entry]] * strengths[entry]
             rate = max(rate, SMALLEST_RATE)
             weight = weights[end] if weights.size > 0 else 1.0
-            links = -weight / math.expm1(-rate)
+            links = weight / math.expm1(rate) + 1.0
             share += plain * links
-            gain += weight * _log_expm1(rate)
+            gain += _edge_gain(rate, weight)
             for entry in range(support_indptr[v], support_indptr[v + 1]):
                 if mine[support[entry]] > 0.0:
                     sums[support[entry]] += links * strengths[entry]
@@ -248,11 +248,11 @@ def _entry_gains(  # type: ignore[no-untyped-def]
             if rate == plain:
                 continue
             weight = weights[end] if weights.size > 0 else 1.0
-            here = _log_expm1(rate)
+            here = _edge_gain(rate, weight)
             for entry in range(support_indptr[v], support_indptr[v + 1]):
                 z = support[entry]
                 if mine[z] > 0.0:
-                    without = _log_expm1(max(rate - mine[z] * strengths[entry], plain))
-                    gains[place[z]] += weight * (here - without) / _LN2
+                    without = _edge_gain(max(rate - mine[z] * strengths[entry], plain), weight)
+                    gains[place[z]] += (here - without) / _LN2
         for entry in range(support_indptr[u], support_indptr[u + 1]):
             mine[support[entry]] = 0.0

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tdtool.kernels.backend import jit
 
 #: Above, exp(-rate) is nothing beside 1; below, 1 - exp(-rate) is the rate.
@@ -56,20 +54,3 @@ def expected_links(indptr, neighbours, weights, rows, communities, strengths, ba
                 mine += gap <= 0
                 other += gap >= 0
     return plain
-
-
-@jit
-def settle_strengths(communities, expected, strengths, n_communities, steps):  # type: ignore[no-untyped-def]
-    """Solve F_uz (S_z - F_uz) = expected_uz, S_z = sum_u F_uz, by fixed-point steps; changes strengths.
-
-    The equation of the M step without self-loops. Where nothing is expected the strength becomes 0.
-    """
-    sums = np.empty(n_communities)
-    for _ in range(steps):
-        sums[:] = 0.0
-        for entry in range(communities.size):
-            sums[communities[entry]] += strengths[entry]
-        for entry in range(communities.size):
-            mine, total = strengths[entry], sums[communities[entry]]
-            others = total - min(mine, 0.5 * total)
-            strengths[entry] = math.sqrt(mine * expected[entry] / others) if others > 0.0 else 0.0

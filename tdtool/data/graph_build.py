@@ -71,7 +71,7 @@ def build_graph(found: FoundGraph, *, bipartite: bool, memory: int, ledger: Ledg
     bipartite = bipartite or found.bipartite or found.n_left is not None
     ends, names, n_left = _canonical(found, memory, path, bipartite=bipartite)
     needed = edge_bytes(m, weighted=weighted) + _NODE_BYTES * len(names)
-    check_memory(needed, memory, f"a graph of {len(names):,} nodes and {m:,} edges", path)
+    check_memory(needed, memory, f"a graph of {_size(len(names), n_left)} and {_count(m, 'edge')}", path)
     weights, about = _unit(found.weights)
     values = [weights]
     del weights
@@ -115,7 +115,7 @@ def _check_count(n_nodes: int, path: str | None) -> None:
 
 def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) -> tuple[_Ends, _Names, int | None]:
     """The ends as numbers of nodes in canonical order (both (m,) int32), the names in it, and how many are left."""
-    if found.names is None and found.n_nodes is not None:
+    if found.names is None and found.n_nodes is not None and bipartite == (found.n_left is not None):
         return _stated(found, found.n_nodes, memory, path)
     tails, heads, names = found.tails, found.heads, found.names
     if names is None:

@@ -18,12 +18,16 @@ from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, parts_of, subgraph
 from tdtool.models.overlap_em import Background, Strengths, background_likelihood, fit_propensity, with_expected
 from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_communities
 
+#: Shares of a mixture below this are not kept.
+_LEAST_SHARE = 0.01
+
 
 @dataclasses.dataclass(frozen=True)
 class CommunityFit:
     """Communities, largest first, and the model of the edges that they belong to.
 
-    cover : memberships; strengths : (entries,) float64 F of each entry of the cover; background, propensity (n,) :
+    cover : who belongs where, memberships that pay for themselves; mixture : the same communities with graded shares of
+    at least one percent, as mixed-membership models have them, None where there are none; strengths : (entries,) float64 F of each entry of the cover; background, propensity (n,) :
     P(edge uv) = 1 - exp(-lambda_uv), lambda_uv = background propensity_u propensity_v + sum_z F_uz F_vz;
     lambdas : (k,) expected links inside each community, sum over pairs of F_uz F_vz; embedding : (n, q) float32 whitened
     coordinates, NaN for nodes outside of the components that were fitted, and eigenvalues (q,), None in sparse mode;
@@ -32,6 +36,7 @@ class CommunityFit:
     """
 
     cover: Cover
+    mixture: Cover | None
     strengths: NDArray[np.float64]
     background: float
     propensity: NDArray[np.float64]
@@ -55,12 +60,15 @@ def fit_communities(
     """
     if not graph.n_edges:
         raise ValueError("the graph has no edges")
+    graph = _of_mean_weight_one(graph)
     parts, propensity = parts_of(graph), fit_propensity(graph)
     if config.n_communities is not None and config.n_communities > max(len(parts.large), 1):
         raise ValueError(
             f"{config.n_communities} communities of {len(parts.large):,} nodes (of {graph.n_nodes:,}; the others are in "
             "components too small to be divided)"
         )
+    if config.n_communities is not None:
+        config = dataclasses.replace(config, n_communities=max(config.n_communities - len(parts.small), 1))
     fitted = subgraph(graph, parts.large)
     found: DenseFit | SparseFit | None = None
     mode = chosen_mode(fitted, config)
@@ -74,6 +82,13 @@ def fit_communities(
     return _assembled(graph, parts, found, propensity, mode)
 
 
+def _of_mean_weight_one(graph: Graph) -> Graph:
+    """Weights in a unit of their own: whether hours or minutes were written down must not matter."""
+    if graph.weights is None or not len(graph.weights):
+        return graph
+    return dataclasses.replace(graph, weights=(graph.weights / graph.weights.mean(dtype=np.float64)).astype(np.float32))
+
+
 def chosen_mode(graph: Graph, config: CommunitiesConfig) -> str:
     """ "dense" or "sparse", as asked for or by the size of the graph."""
     if config.mode != "auto":
@@ -85,7 +100,7 @@ def _assembled(
     graph: Graph, parts: Parts, found: DenseFit | SparseFit | None, propensity: NDArray[np.float64], mode: str
 ) -> CommunityFit:
     """The fit of the large components, and each small one as a community, on all nodes."""
-    strengths = _on_all_nodes(graph, parts, None if found is None else found.strengths)
+    strengths, place = _on_all_nodes(graph, parts, None if found is None else found.strengths)
     background = Background(0.0 if found is None else found.background.scale, propensity)
     left_over = graph.n_nodes - int((np.diff(strengths.indptr) > 0).sum())
     empty = background_likelihood(graph, propensity)
@@ -93,6 +108,7 @@ def _assembled(
     reason = "every component of the graph is a community" if found is None else found.reason
     return CommunityFit(
         cover=_cover(strengths),
+        mixture=_mixture(graph, parts, found, place, strengths.n_communities),
         strengths=strengths.values,
         background=background.scale,
         propensity=propensity,
@@ -108,8 +124,8 @@ def _assembled(
     )
 
 
-def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> Strengths:
-    """Strengths with communities of enough members only, by size descending."""
+def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> tuple[Strengths, NDArray[np.int64]]:
+    """Strengths with communities of enough members only, by size descending; and where each community went, or -1."""
     nodes = [parts.large[fitted.nodes]] if fitted is not None else []
     communities = [fitted.communities.astype(np.int64)] if fitted is not None else []
     expected = [fitted.expected] if fitted is not None else []
@@ -126,11 +142,12 @@ def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> Stren
     keep = there & (sizes[community] >= LEAST_MEMBERS)
     node, community, links = node[keep], community[keep], links[keep]
     number = _by_size(node, community, n_communities)
+    sizes = np.bincount(community, minlength=n_communities)
     order = np.lexsort((number[community], node))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(node, minlength=graph.n_nodes))]).astype(np.int64)
     ordered = number[community][order].astype(np.int32)
     support = Strengths(indptr, ordered, links[order], links[order], int(ordered.max(initial=-1)) + 1)
-    return with_expected(graph, support, links[order])
+    return with_expected(graph, support, links[order]), np.where(sizes > 0, number, -1)
 
 
 def _by_size(
@@ -149,6 +166,22 @@ def _cover(strengths: Strengths) -> Cover:
     totals = np.bincount(strengths.nodes, strengths.values, len(strengths.indptr) - 1)
     weights = strengths.values / totals[strengths.nodes]
     return Cover(strengths.indptr, strengths.communities, weights, strengths.n_communities)
+
+
+def _mixture(
+    graph: Graph, parts: Parts, found: DenseFit | SparseFit | None, place: NDArray[np.int64], n_communities: int
+) -> Cover | None:
+    if not isinstance(found, DenseFit) or found.mixture is None:
+        return None
+    there = found.mixture >= _LEAST_SHARE
+    node, community = np.nonzero(there & (place[: found.mixture.shape[1]] >= 0))
+    whole = [
+        np.full(len(members), place[number]) for number, members in enumerate(parts.small, found.mixture.shape[1])
+    ]
+    nodes = np.concatenate([parts.large[node], *parts.small])
+    communities = np.concatenate([place[community], *whole])
+    shares = np.concatenate([found.mixture[node, community], np.ones(len(nodes) - len(node))]).astype(np.float64)
+    return Cover.from_entries(nodes, communities, shares, n_nodes=graph.n_nodes, n_communities=n_communities)
 
 
 def _inside(strengths: Strengths) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from tdtool.models.overlap_em import (
     background_likelihood,
     dense_em,
     from_dense,
+    graded,
     one_community,
 )
 from tdtool.models.spectral_memberships import nearly_pure, spectral_memberships, split_memberships
@@ -35,10 +36,11 @@ _LEAST_SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class DenseFit:
-    """strengths : F; embedding : (n, k) float32 X and its eigenvalues (k,); chosen : place in `trials`, or None."""
+    """strengths : F; mixture : (n, k) float32 graded memberships, None where nodes are in one community each; embedding : (n, k) float32 X and its eigenvalues (k,); chosen : place in `trials`, or None."""
 
     strengths: Strengths
     background: Background
+    mixture: NDArray[np.float32] | None
     embedding: NDArray[np.float32] | None
     eigenvalues: NDArray[np.float64] | None
     trials: tuple[CommunityTrial, ...]
@@ -153,12 +155,17 @@ class _Search:
             strengths, background = pruned(self.graph, best.expected, best.background)
         else:
             strengths, background = from_dense(self.graph, best.expected, best.expected > 0), best.background
+        mixture = None
         if not config.overlap:
             strengths = best_only(self.graph, strengths)
+        else:
+            steps = {"n_iters": 0} if not config.polish else {}
+            mixture = graded(self.graph, best.expected, best.background, **steps)
         order = sorted(self.trials)
         return DenseFit(
             strengths=strengths,
             background=background,
+            mixture=mixture,
             embedding=None if config.split else self.embedding.points(k).astype(np.float32),
             eigenvalues=None if config.split else self.embedding.eigenvalues(k),
             trials=tuple(self.trials[number] for number in order),
@@ -170,7 +177,7 @@ class _Search:
         """All nodes in one community."""
         strengths, background = one_community(self.graph, self.propensity)
         trials = tuple(self.trials[number] for number in sorted(self.trials))
-        return DenseFit(strengths, background, None, None, trials, None, reason)
+        return DenseFit(strengths, background, None, None, None, trials, None, reason)
 
 
 def _rank(trial: CommunityTrial) -> tuple[float, int]:

@@ -69,12 +69,16 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True)
 class LabelChoice:
-    """Labels 0 ... n_labels - 1 of all nodes, (n,) int64, at the price `chosen`; rungs : every price that was tried."""
+    """Labels 0 ... n_labels - 1 of all nodes, (n,) int64, at the price `chosen`; rungs : every price that was tried.
+
+    order : (n,) int64, the nodes with those of one label together, and those of one label at cheaper prices.
+    """
 
     labels: Labels
     n_labels: int
     chosen: Rung
     rungs: tuple[Rung, ...]
+    order: NDArray[np.int64]
 
 
 def choose_labels(graph: Graph, *, seed: int = 0) -> LabelChoice | None:
@@ -92,7 +96,9 @@ def choose_labels(graph: Graph, *, seed: int = 0) -> LabelChoice | None:
     tried = _ladder(training, held_out, seed)
     chosen, labels = max(tried, key=lambda rung: rung[0].bits)
     labels = propagate(whole, chosen.resolution, seed=seed, start=labels)
-    return LabelChoice(labels, int(labels.max()) + 1, chosen, tuple(rung for rung, _ in tried))
+    cheaper = [other for rung, other in tried if rung.resolution < chosen.resolution]
+    order = np.lexsort([labels, *sorted(cheaper, key=_count, reverse=True)])
+    return LabelChoice(labels, _count(labels), chosen, tuple(rung for rung, _ in tried), order)
 
 
 def propagate(graph: Adjacency, resolution: float, *, seed: int = 0, start: Labels | None = None) -> Labels:
@@ -106,7 +112,7 @@ def propagate(graph: Adjacency, resolution: float, *, seed: int = 0, start: Labe
         found = _moved(graph, resolution, seed, start)
         start = None
         labels = found[labels]
-        n_labels = int(found.max(initial=-1)) + 1
+        n_labels = _count(found)
         if n_labels == graph.n_nodes:
             break
         graph = _coarse(graph, found, n_labels)
@@ -149,7 +155,7 @@ def _ladder(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list
     resolution = max(training.n_nodes / _FINEST, 1.0)
     while resolution >= 1.0 and len(tried) - _best(tried) <= _WORSE:
         found = propagate(coarse, resolution, seed=seed)
-        labels, n_labels = found[labels], int(found.max()) + 1
+        labels, n_labels = found[labels], _count(found)
         coarse = _coarse(coarse, found, n_labels)
         tried.append((Rung(resolution, n_labels, held_out_bits(training, labels, held_out)), labels))
         resolution /= _STEP
@@ -158,10 +164,20 @@ def _ladder(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list
     resolution = tried[_best(tried)][0].resolution
     again: list[tuple[Rung, Labels]] = []
     while resolution >= 1.0 and len(again) - _best(again) <= 1:
-        labels = propagate(training, resolution, seed=seed)
-        again.append((Rung(resolution, int(labels.max()) + 1, held_out_bits(training, labels, held_out)), labels))
+        again.append(_rung(training, held_out, resolution, seed))
         resolution /= _STEP
-    return tried + again
+    best = again[_best(again)][0].resolution
+    between = [_rung(training, held_out, best * step, seed) for step in (_STEP**0.5, _STEP**-0.5)]
+    return tried + again + between
+
+
+def _rung(training: Adjacency, held_out: NDArray[np.int64], resolution: float, seed: int) -> tuple[Rung, Labels]:
+    labels = propagate(training, resolution, seed=seed)
+    return Rung(resolution, _count(labels), held_out_bits(training, labels, held_out)), labels
+
+
+def _count(labels: Labels) -> int:
+    return int(labels.max(initial=-1)) + 1
 
 
 def _best(tried: list[tuple[Rung, Labels]]) -> int:
@@ -176,9 +192,7 @@ def _moved(graph: Adjacency, resolution: float, seed: int, start: Labels | None)
     order, ranks = hashed_order(n, seed), np.empty(n, np.int64)
     ranks[order] = np.arange(n)
     price = resolution / total if total > 0 else 0.0
-    kernel.move_nodes(
-        *graph.csr, graph.volumes, order, ranks, price, _SWEEPS, n // _SETTLED + 1, labels, totals
-    )
+    kernel.move_nodes(*graph.csr, graph.volumes, order, ranks, price, _SWEEPS, n // _SETTLED + 1, labels, totals)
     used = np.zeros(n, np.bool_)
     used[labels] = True
     return (np.cumsum(used) - 1)[labels]

@@ -132,7 +132,7 @@ def find_communities(
         found = find_and_score(network, config)
     seconds = {"read": read - started, "fit": time.perf_counter() - read}
     warnings = (*shape_warnings(network), *found.warnings)
-    with hdf5.create(output, schema.COMMUNITIES, force=force) as writer:
+    with log.task("writing"), hdf5.create(output, schema.COMMUNITIES, force=force) as writer:
         _write_arrays(writer, network, found, parts)
         _write_attributes(writer, network, found, warnings)
         record_provenance(

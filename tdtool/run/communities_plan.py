@@ -11,14 +11,14 @@ from tdtool.errors import ResourceError
 from tdtool.models.community_choice import grid
 
 # Bytes measured in peaks of processes, on Linux.
-_BASE_BYTES = 230 << 20  # the program and its compiled loops
-_NODE_BYTES, _NODE_COMMUNITY_BYTES = 200, 24  # of a node; of a node and a community while it is fitted
+_BASE_BYTES = 200 << 20  # the program and its compiled loops
+_NODE_BYTES, _NODE_COMMUNITY_BYTES = 200, 56  # of a node; of a node and a community while it is fitted
 _SUPPORT = 8  # communities that a node keeps in the sparse mode
 # Seconds of one core at 2.6 GHz, rounded up.
 _START_SECONDS = 2.0
 _EDGE_SECONDS, _EDGE_COMMUNITY_SECONDS = 1e-6, 4e-9  # an edge; an edge and a community in one iteration
 _REFINED = 6  # numbers tried between those of the grid
-_LANCZOS = 40  # products with the graph, a community
+_EMBEDDING_SECONDS = 2e-8  # a node and a pair of communities
 
 _OUT_OF_MEMORY = "what takes less: --mode sparse, fewer communities by -k or --max-communities"
 
@@ -77,9 +77,9 @@ def planned_sizes(n_nodes: int, config: CommunitiesConfig) -> list[int]:
 def _fit_seconds(graph: Graph, sizes: list[int], mode: str, config: CommunitiesConfig) -> float:
     if mode == "sparse":
         return graph.n_edges * (_EDGE_SECONDS * 10 + _EDGE_COMMUNITY_SECONDS * _SUPPORT * 10)
-    largest = max(sizes)
+    largest = max(sizes) if config.n_communities else max(sizes) / 2  # larger ones are seldom reached
     tried = sum(sizes) * (1 if config.n_communities else 1 + _REFINED / len(sizes))
-    embedding = graph.n_edges * _EDGE_COMMUNITY_SECONDS * largest * _LANCZOS / 10
+    embedding = _EMBEDDING_SECONDS * graph.n_nodes * largest**2
     passes = (config.polish + 6) * tried
     return graph.n_edges * (_EDGE_SECONDS + _EDGE_COMMUNITY_SECONDS * passes) + embedding
 

@@ -54,6 +54,19 @@ def digest(path: Path) -> str:
         return str(reader.attributes["content_digest"])
 
 
+def watch_fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Graph, CommunitiesConfig]]:
+    """The graph and the settings of every fit from now on."""
+    seen: list[tuple[Graph, CommunitiesConfig]] = []
+    real = community_fit.fit_communities
+
+    def watched(graph: Graph, config: CommunitiesConfig, **callbacks: Any) -> Any:
+        seen.append((graph, config))
+        return real(graph, config, **callbacks)
+
+    monkeypatch.setattr(community_fit, "fit_communities", watched)
+    return seen
+
+
 TRUTH = Cover.from_sets(GROUPS, 33)
 
 
@@ -106,14 +119,23 @@ def test_result_is_plain_json(tmp_path: Path) -> None:
     assert said["ledger"]["rows_used"] == result.n_edges
 
 
-def test_held_out_edges_are_predicted_by_a_second_fit(tmp_path: Path) -> None:
+def test_held_out_edges_are_predicted_by_a_second_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = saved(tmp_path, planted(across=0.01))
     plain = run(source, tmp_path, "plain.h5", n_communities=3)
+    seen = watch_fits(monkeypatch)
     result = run(source, tmp_path, n_communities=3, holdout=0.2)
     assert result.scores["auc"] > 0.9
     assert result.scores["auc_degrees"] < 0.8
     assert result.scores["held_out_edges"] == round(0.2 * result.n_edges)
+    assert [graph.n_edges for graph, _ in seen] == [result.n_edges, result.n_edges - result.scores["held_out_edges"]]
     assert digest(plain.path) == digest(result.path), "the result comes from all edges"
+
+
+def test_second_fit_has_as_many_communities_as_were_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = watch_fits(monkeypatch)
+    result = run(saved(tmp_path, planted()), tmp_path, max_communities=6, holdout=0.1)
+    assert [config.n_communities for _, config in seen] == [None, 3]
+    assert result.selection()[result.fit.chosen or 0]["n_asked"] == 3
 
 
 def test_tree_has_no_edges_to_hold_out(tmp_path: Path) -> None:
@@ -123,13 +145,7 @@ def test_tree_has_no_edges_to_hold_out(tmp_path: Path) -> None:
 
 
 def test_further_runs_on_reordered_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Graph, CommunitiesConfig]] = []
-    real = community_fit.fit_communities
-    monkeypatch.setattr(
-        community_fit,
-        "fit_communities",
-        lambda graph, config, **on: seen.append((graph, config)) or real(graph, config),
-    )
+    seen = watch_fits(monkeypatch)
     result = run(saved(tmp_path, planted()), tmp_path, n_communities=3, stability=2, seed=5)
     assert result.scores["stability"] > 0.95
     assert result.scores["stability_found"] == [3, 3]
@@ -245,6 +261,7 @@ def test_star_is_no_more_than_one_community(tmp_path: Path) -> None:
         ([(0, 1), (0, 2), (0, 3)], 5, "star around 0"),
         ([(0, 1), (0, 2), (1, 2)], 4, "every node is linked"),
         ([(0, 1)], 2, "few edges"),
+        ([(0, 1), (1, 2), (2, 3)], 4, "few edges: 1.5 a node"),
         ([(0, 1), (0, 2), (1, 2), (2, 3), (1, 3)], 4, ""),
     ],
 )

@@ -65,6 +65,13 @@ def test_planted_communities_are_found(fitted: TensorCommunities) -> None:
     assert fitted.weights_.shape == (3,)
 
 
+def test_label_is_the_community_with_the_largest_share() -> None:
+    entries = np.array([0, 1, 2, 0, 2, 1], np.int32), np.array([0.2, 0.5, 0.3, 0.5, 0.5, 1.0])
+    cover = Cover(np.array([0, 3, 5, 5, 6]), *entries, 3)
+    labels = community_estimator._labels(cover)
+    assert labels.tolist() == [1, 0, -1, 1], "the first among equals"
+
+
 def test_number_is_chosen(adjacency: sp.csr_array) -> None:
     model = TensorCommunities(max_components=6, random_state=0)
     np.testing.assert_array_equal(model.fit_predict(adjacency), 2 - GROUP)

@@ -63,7 +63,7 @@ def check_given(given: str, source: Input) -> None:
     found = _by_magic(source.head, source.path)
     if found is None:
         _refuse_rest(source.head, "", source.path)
-    if found != given and (found is not None or given in ("parquet", "npz", "hdf5", "graphml", "gml")):
+    if found != given and (found is not None or given in ("parquet", "npz", "hdf5", "graphml")):
         what = f"it is {FORMATS[found]}, not" if found else "it is not"
         raise InputError(f"{what} {FORMATS[given]}", path=source.path, hint="leave the format out: it is recognised")
 

@@ -128,7 +128,7 @@ class NamedGraph:
         odd = np.flatnonzero(label[:n] == label[n:])
         if odd.size:
             raise InputError(
-                f"its nodes are not of two kinds: {shown(names[odd[0]])} is reached from itself in an odd number of steps",
+                f"its nodes are not of two kinds: an odd number of steps leads from {shown(names[odd[0]])} to itself",
                 path=self.path,
                 hint="in a bipartite graph every edge leads from one kind of nodes to the other",
             )

@@ -113,28 +113,29 @@ class _Reading:
     def take(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch."""
         columns = [batch.column(batch.schema.get_field_index(name)) for name in self.columns.ends]
-        ends, named = self._numbers(columns) if self.columns.numbers else self._coded(columns)
-        rows = np.flatnonzero(named)
-        for row in np.flatnonzero(~named).tolist():
+        ends, rows = self._numbers(columns) if self.columns.numbers else self._coded(columns)
+        unnamed = np.ones(batch.num_rows, np.bool_)
+        unnamed[rows] = False
+        for row in np.flatnonzero(unnamed).tolist():
             self.ledger.skip(_NO_NAME, self.path, self._n_rows + row + 1)
         self._n_edges += rows.size
         needed = edge_bytes(self._n_edges, weighted=self.columns.weight is not None) + self.codes.n_bytes
         check_memory(needed, self.memory, f"a graph of more than {self._n_edges:,} edges", self.path)
-        self.tails.append(ends[0][rows])
-        self.heads.append(ends[1][rows])
+        self.tails.append(ends[0])
+        self.heads.append(ends[1])
         if self.columns.weight is not None:
             self.weights.append(self._checked_weights(batch, self.columns.weight, rows))
         self._n_rows += batch.num_rows
 
-    def _numbers(self, columns: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Both ends as numbers (2, n), and which rows have both (n,)."""
+    def _numbers(self, columns: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Both ends as numbers (2, edges), and the rows that have both (edges,)."""
         whole = [self._whole(column, name) for column, name in zip(columns, self.columns.ends, strict=True)]
         numbers = np.stack([column.fill_null(0).to_numpy(zero_copy_only=False) for column in whole])
-        named = np.logical_and(*(column.is_valid().to_numpy(zero_copy_only=False) for column in whole))
-        return numbers, named
+        rows = np.flatnonzero(np.logical_and(*(column.is_valid().to_numpy(zero_copy_only=False) for column in whole)))
+        return numbers[:, rows], rows
 
-    def _coded(self, columns: list[Any]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Codes of both ends (2, n), and which rows have names for both (n,)."""
+    def _coded(self, columns: list[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Codes of both ends (2, edges), and the rows that have names for both (edges,)."""
         texts, spans, size = [], [], 0
         for column, name in zip(columns, self.columns.ends, strict=True):
             words = column if is_text(column.type) else self._whole(column, name).cast(pa.string())
@@ -144,8 +145,9 @@ class _Reading:
             texts.append(np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)[: offsets[-1]])
             spans += [offsets[:-1] + size, offsets[1:] + size, np.zeros(len(words), np.int64)]
             size += texts[-1].size
-        codes = self.codes.add(np.stack(spans), np.concatenate(texts), NO_BYTE)
-        return codes, (codes[0] >= 0) & (codes[1] >= 0)
+        places = np.stack(spans)
+        rows = np.flatnonzero((places[1] > places[0]) & (places[4] > places[3]))
+        return self.codes.add(places[:, rows], np.concatenate(texts), NO_BYTE), rows
 
     def _whole(self, column: Any, name: str) -> Any:
         """Numbers as int64; NaN, which is how pandas writes a missing one, as null."""

@@ -19,8 +19,8 @@ _TAB, _COMMA, _SEMICOLON, _BAR = "\t", ",", ";", "|"
 _SEPARATORS = {"tsv": (_TAB,), "csv": (_COMMA, _SEMICOLON, _TAB, _BAR), "edges": (_TAB, _COMMA, _SEMICOLON, _BAR)}
 _CALLED = {_TAB: "tabs", _COMMA: "commas", _SEMICOLON: "semicolons", _BAR: "bars"}
 _SAMPLE_LINES = 1000
-#: A separator is one when this share of the sample's lines have the same number of it.
-_AGREED = 0.9
+#: A separator is one when more than this share of the sample's lines have the same number of it.
+_AGREED = 0.5
 _COMMENTS = (b"#", b"%", b"//")
 #: A first row of words with a separator: below it "#a, #b" is no comment, unless the names turn out to be numbers.
 _NAMED_TABLE = re.compile(rb"\s*[^\d\s,;|][^\t,;|]*[\t,;|]")
@@ -30,9 +30,9 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 #: How the two ends are called, in pairs; compared in lower case without blanks, "_", "-" and ".".
 _PAIRS = (
     *(("source", "target"), ("src", "dst"), ("from", "to"), ("fromnodeid", "tonodeid"), ("fromnode", "tonode")),
-    *(("tail", "head"), ("node1", "node2"), ("nodea", "nodeb"), ("id1", "id2"), ("u", "v"), ("i", "j"), ("a", "b")),
+    *(("tail", "head"), ("node1", "node2"), ("nodea", "nodeb"), ("id1", "id2"), ("user1", "user2")),
     *(("sourceid", "targetid"), ("sourcenode", "targetnode"), ("start", "end"), ("sender", "receiver")),
-    *(("fromid", "toid"), ("person1", "person2"), ("user1", "user2"), ("src", "tgt"), ("src", "dest"), ("x", "y")),
+    *(("fromid", "toid"), ("person1", "person2"), ("src", "tgt"), ("src", "dest"), ("source", "dest")),
     *(("row", "column"), ("row", "col"), ("protein1", "protein2"), ("gene1", "gene2"), ("follower", "followee")),
 )
 _END = re.compile(
@@ -148,16 +148,15 @@ def _sample(source: Input) -> _Sample:
 
 def _separator(rows: list[bytes], kind: str) -> tuple[str | None, bool]:
     """What separates the columns (None: blanks), and whether quotes mean something."""
-    by_commas_or_blanks = kind == "edges" and any(b" {" in row or b"\t{" in row for row in rows)
-    for separator in () if by_commas_or_blanks else _SEPARATORS[kind]:
+    as_networkx = kind == "edges" and any(b" {" in row or b"\t{" in row for row in rows)
+    best, share, best_quoted = None, _AGREED, _has_quotes(rows, b" ")
+    for separator in () if as_networkx else _SEPARATORS[kind]:
         quoted = separator != _TAB or _has_quotes(rows, b"\t")
         counts = [len(_cut(row, separator, quoted=quoted)) for row in rows]
         usual, n = collections.Counter(counts).most_common(1)[0]
-        if usual > 1 and n >= _AGREED * len(counts):
-            return separator, quoted
-    if kind == "tsv":
-        return _TAB, False
-    return None, _has_quotes(rows, b" ")
+        if usual > 1 and n > share * len(counts):
+            best, share, best_quoted = separator, n / len(counts), quoted
+    return (_TAB, False) if best is None and kind == "tsv" else (best, best_quoted)
 
 
 def _has_quotes(rows: list[bytes], separator: bytes) -> bool:
@@ -189,8 +188,9 @@ def _header(first: list[str], rest: list[list[str]], config: GraphConfig) -> lis
     if any(name and name in first and not name.isdecimal() for name in wanted):
         return first
     simple = [_simple(cell) for cell in first]
-    known = any(one in simple and other in simple for one, other in _PAIRS) or all(map(_END.fullmatch, simple[:2]))
-    if known and len(set(simple)) == len(simple):
+    if any(one in simple and other in simple for one, other in _PAIRS):
+        return first
+    if len(set(simple)) == len(simple) and all(map(_END.fullmatch, simple[:2])):
         below = {_simple(cell) for row in rest for cell in row[:2]}
         return None if below & set(simple[:2]) else first
     if not rest:
