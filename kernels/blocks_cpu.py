@@ -65,11 +65,13 @@ def sparse_pass(
     strengths: NDArray[np.float64],
     background: float,
     propensity: NDArray[np.float64],
+    *,
+    scored: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """The same on sparse strengths, with the edges' part of the log likelihood.
+    """The same on sparse strengths, with the edges' part of the log likelihood when it is to be `scored`.
 
     Returns ((entries,) expected links, (n,) expected links of the background, sum over edges of
-    w log(1 - exp(-lambda)) + lambda, each edge once).
+    w log(1 - exp(-lambda)) + lambda, each edge once, or 0).
     """
     _check(indptr, neighbours, support_indptr, propensity)
     expected = np.zeros(len(strengths))
@@ -78,7 +80,7 @@ def sparse_pass(
 
     def work(nodes: slice) -> None:
         graph = (indptr, neighbours, given, support_indptr, support, strengths, background, propensity)
-        _sparse_pass(nodes.start, nodes.stop, n_communities, *graph, expected, shares, gains)
+        _sparse_pass(nodes.start, nodes.stop, n_communities, *graph, scored, expected, shares, gains)
 
     _over_nodes(work, indptr, _width(support, propensity))
     return expected, shares, float(gains.sum()) / 2
@@ -187,6 +189,7 @@ def _sparse_pass(  # type: ignore[no-untyped-def]
     strengths,
     background,
     propensity,
+    scored,
     expected,
     shares,
     gains,
@@ -204,9 +207,11 @@ def _sparse_pass(  # type: ignore[no-untyped-def]
                 rate += mine[support[entry]] * strengths[entry]
             rate = max(rate, SMALLEST_RATE)
             weight = weights[end] if weights.size > 0 else 1.0
-            links = weight / math.expm1(rate) + 1.0
+            present = -math.expm1(-rate)
+            links = weight * (1.0 / present - 1.0) + 1.0
             share += plain * links
-            gain += _edge_gain(rate, weight)
+            if scored:
+                gain += weight * math.log(present) + rate
             for entry in range(support_indptr[v], support_indptr[v + 1]):
                 if mine[support[entry]] > 0.0:
                     sums[support[entry]] += links * strengths[entry]

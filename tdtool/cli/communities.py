@@ -218,7 +218,7 @@ def _plan(as_json: bool, source: str, **settings: Any) -> None:
         "nodes": plan.n_nodes,
         "edges": plan.n_edges,
         "mode": plan.mode,
-        "communities": ", ".join(sizes),
+        "communities": ", ".join(sizes) or "as many as the labels say that spread along edges",
         "fits": plan.fits,
         "memory": f"about {plan.memory_bytes / _MEGABYTE:,.0f} MB, of which {plan.graph_bytes / _MEGABYTE:,.1f} MB "
         "are the graph",

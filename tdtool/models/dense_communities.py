@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -27,7 +28,7 @@ from tdtool.models.spectral_memberships import nearly_pure, spectral_memberships
 from tdtool.moments.graph_embedding import GraphEmbedding
 
 #: Larger numbers are not looked at when so many of the grid in a row were worse than this share of the best.
-_PATIENCE, _CLEARLY_WORSE = 3, 0.85
+_PATIENCE, _CLEARLY_WORSE = 2, 0.85
 #: Bits saved for each bit of description, where nothing pays at the full price.
 _LOW_PRICE = 0.75
 #: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
@@ -70,7 +71,7 @@ def dense_communities(
     if k == 1 or graph.n_nodes < 4:
         return search.whole("one community was asked for" if k == 1 else "a graph of fewer than four nodes is one community")
     if k is not None:
-        best, reason = search.candidate(k), f"{k} communities were asked for"
+        best, reason = search.candidate(k, compared=False), f"{k} communities were asked for"
     else:
         best, reason = search.best()
         if best is None:
@@ -90,13 +91,21 @@ class _Search:
     ) -> None:
         self.graph, self.propensity, self.config, self.on_trial = graph, propensity, config, on_trial
         self.embedding = GraphEmbedding(graph, tau=config.tau)
-        self.empty = background_likelihood(graph, propensity)
-        self.price = 1 + transitivity(graph)
         self.trials: dict[int, CommunityTrial] = {}
         self.kept: _Candidate | None = None
 
-    def candidate(self, k: int) -> _Candidate:
-        """EM from the spectral memberships in k communities."""
+    @functools.cached_property
+    def empty(self) -> float:
+        """Log likelihood of the graph without communities."""
+        return background_likelihood(self.graph, self.propensity)
+
+    @functools.cached_property
+    def price(self) -> float:
+        """Bits that a bit of description must save: edges that close triangles are no independent evidence."""
+        return 1 + transitivity(self.graph)
+
+    def candidate(self, k: int, *, compared: bool = True) -> _Candidate:
+        """EM from the spectral memberships in k communities. compared : also say what describes the graph how well."""
         config, graph = self.config, self.graph
         if config.split:
             memberships = split_memberships(graph, k, tau=config.tau, seed=config.seed)
@@ -109,6 +118,8 @@ class _Search:
         else:
             memberships = nearly_pure(memberships)
         expected, background = dense_em(graph, memberships, self.propensity, n_iters=config.polish)
+        if not compared:
+            return _Candidate(CommunityTrial(k, k, math.nan, math.nan, math.nan), expected, background)
         gain, cost, n_found = strict_description(graph, expected, background, self.empty)
         trial = CommunityTrial(k, n_found, gain, cost, gain - self.price * cost)
         self.trials[k] = trial
@@ -169,7 +180,7 @@ class _Search:
             embedding=None if config.split else self.embedding.points(k).astype(np.float32),
             eigenvalues=None if config.split else self.embedding.eigenvalues(k),
             trials=tuple(self.trials[number] for number in order),
-            chosen=order.index(k),
+            chosen=order.index(k) if k in self.trials else None,
             reason=reason,
         )
 

@@ -19,7 +19,9 @@ from tdtool.kernels import propagation_cpu as kernel
 
 Labels = NDArray[np.int64]
 #: Sweeps over the nodes for a coarse graph; a sweep that moves less than one node in _SETTLED is the last.
-_SWEEPS, _SETTLED = 10, 100
+_SWEEPS, _SETTLED = 30, 1000
+#: Nodes are visited in runs of 2^this neighbours in number, in hashed order: memory is read in longer runs.
+_RUN = 6
 #: Passes over coarser and coarser graphs.
 _MOST_LEVELS = 20
 #: The dearest price is the number of nodes over this, which gives labels of a few nodes; then cheaper by _STEP.
@@ -91,7 +93,7 @@ def choose_labels(graph: Graph, *, seed: int = 0) -> LabelChoice | None:
     *parts, held_out = kernel.hold_out(*whole.csr, seed & 0xFFFFFFFF, int(share * 2**32))
     if len(held_out) == 0 or len(parts[1]) == 0:
         return None
-    training = Adjacency(*parts, volumes=_volumes(parts[0], parts[2]))
+    training = Adjacency(parts[0], parts[1], parts[2], _volumes(parts[0], parts[2]))
     held_out = held_out[hashed_order(len(held_out), seed)[:_MOST_EDGES]]
     tried = _ladder(training, held_out, seed)
     chosen, labels = max(tried, key=lambda rung: rung[0].bits)
@@ -138,10 +140,13 @@ def held_out_bits(training: Adjacency, labels: Labels, edges: NDArray[np.int64])
     return float(np.log2(mixture + (1 - mixture) * ratio).sum() / len(edges))
 
 
-def hashed_order(n: int, seed: int) -> NDArray[np.int64]:
-    """The numbers 0 ... n - 1 in an order drawn by a hash of each number and the seed, (n,) int64."""
+def hashed_order(n: int, seed: int, *, run: int = 0) -> NDArray[np.int64]:
+    """The numbers 0 ... n - 1 in an order drawn by a hash of each number and the seed, (n,) int64.
+
+    run : runs of 2^run consecutive numbers stay together.
+    """
     start = kernel.mixed(seed & 0xFFFFFFFF)
-    return np.argsort(kernel.mixed(np.arange(n, dtype=np.int64) ^ start), kind="stable")
+    return np.argsort(kernel.mixed((np.arange(n, dtype=np.int64) >> run) ^ start), kind="stable")
 
 
 def _ladder(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list[tuple[Rung, Labels]]:
@@ -189,7 +194,7 @@ def _moved(graph: Adjacency, resolution: float, seed: int, start: Labels | None)
     n, total = graph.n_nodes, float(graph.volumes.sum())
     labels = np.arange(n) if start is None else start.copy()
     totals = np.bincount(labels, weights=graph.volumes, minlength=n)
-    order, ranks = hashed_order(n, seed), np.empty(n, np.int64)
+    order, ranks = hashed_order(n, seed, run=_RUN), np.empty(n, np.int64)
     ranks[order] = np.arange(n)
     price = resolution / total if total > 0 else 0.0
     kernel.move_nodes(*graph.csr, graph.volumes, order, ranks, price, _SWEEPS, n // _SETTLED + 1, labels, totals)
@@ -201,7 +206,8 @@ def _moved(graph: Adjacency, resolution: float, seed: int, start: Labels | None)
 def _coarse(graph: Adjacency, labels: Labels, n_labels: int) -> Adjacency:
     members_indptr = np.concatenate(([0], np.cumsum(np.bincount(labels, minlength=n_labels))))
     parts = kernel.coarse_graph(*graph.csr, labels, members_indptr, np.argsort(labels, kind="stable"))
-    return Adjacency(*parts, volumes=np.bincount(labels, weights=graph.volumes, minlength=n_labels))
+    volumes = np.asarray(np.bincount(labels, weights=graph.volumes, minlength=n_labels), np.float64)
+    return Adjacency(parts[0], parts[1], parts[2], volumes)
 
 
 def _volumes(indptr: NDArray[np.int64], weights: NDArray[Any]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from tdtool.kernels.blocks_cpu import dense_pass, entry_gains, sparse_pass
 SPARSITY = 0.5
 #: Share of the iterations before memberships begin to fade.
 _FREE_SHARE = 1 / 3
-_PROPENSITY_STEPS = 6
+_PROPENSITY_STEPS, _SETTLED = 6, 1e-3
 _GRADED_STEPS, _GRADED_SPARSITY = 6, 1.0
 _FIRST_BACKGROUND = 0.5
 
@@ -80,7 +80,9 @@ def fit_propensity(graph: Graph) -> NDArray[np.float64]:
     column = np.zeros(graph.n_nodes, np.int32)
     for _ in range(_PROPENSITY_STEPS):
         _, expected, _ = sparse_pass(graph.indptr, graph.neighbours, graph.weights, *empty, 1.0, theta)
-        theta = sparse_strengths(expected, column, 1, graph.n_left)
+        before, theta = theta, sparse_strengths(expected, column, 1, graph.n_left)
+        if np.abs(theta - before).sum() < _SETTLED * theta.sum():
+            break
     return theta
 
 
@@ -231,6 +233,7 @@ def log_likelihood(graph: Graph, found: Strengths, background: Background) -> fl
         found.values,
         background.scale,
         background.propensity,
+        scored=True,
     )[2]
     inside = float((found.values * others(graph, found)).sum()) / 2
     return edges - inside - background.scale * background.pairs(graph.n_left)

@@ -11,6 +11,7 @@ from tdtool.report.components import sentence
 from tdtool.report.tables import Column, print_table
 
 _WHOLE, _LEAST = 0.995, 0.01  # a share that is told as all of the node; the least that is told
+_LEAST_SHARE = 0.001  # of all nodes
 _TRIALS = 10
 
 
@@ -62,7 +63,8 @@ def print_communities(rows: Sequence[Mapping[str, Any]], n_communities: int) -> 
 
 
 def _community(row: Mapping[str, Any], is_stable: bool) -> list[str]:
-    numbers = [str(row["community"]), _size(row), f"{row['share']:.1%}"]
+    share = f"{row['share']:.1%}" if row["share"] >= _LEAST_SHARE else f"<{_LEAST_SHARE:.1%}"
+    numbers = [str(row["community"]), _size(row), share]
     numbers += [_digits(row["density"]), _digits(row["conductance"])]
     if is_stable:
         numbers.append(_digits(row["stability"]))
@@ -157,7 +159,9 @@ def scores_text(scores: Mapping[str, Any]) -> str:
         lines.append(f"AUC {scores['auc']:.3f}{alone} for {where}.")
     if _known(scores.get("stability")):
         found = scores.get("stability_found", [])
-        runs = f"{len(found)} further {_plural(len(found), 'run')}, with {', '.join(map(str, found))} communities"
+        runs = (
+            f"{len(found)} further {_plural(len(found), 'run')}, with {', '.join(f'{k:,}' for k in found)} communities"
+        )
         lines.append(f"Stability {scores['stability']:.3f}: mean ONMI of all pairs of runs; {runs}.")
     return "\n".join(lines)
 

@@ -27,8 +27,8 @@ _OUT_OF_MEMORY = "what takes less: --mode sparse, fewer communities by -k or --m
 class CommunitiesPlan:
     """Sizes that are exact, and costs that are estimates.
 
-    communities : the numbers that are tried first; mode : "dense" or "sparse"; graph_bytes : the graph itself;
-    held_bytes : arrays at the peak; memory_bytes : the whole process.
+    communities : the numbers that are tried first, none in sparse mode; mode : "dense" or "sparse"; graph_bytes : the
+    graph itself; held_bytes : arrays at the peak; memory_bytes : the whole process.
     """
 
     n_nodes: int
@@ -49,7 +49,7 @@ class CommunitiesPlan:
 
 def plan_of(graph: Graph, config: CommunitiesConfig, mode: str, workers: int) -> CommunitiesPlan:
     """Predict memory and time. mode : "dense" or "sparse", as the fit will choose."""
-    sizes = planned_sizes(graph.n_nodes, config)
+    sizes = planned_sizes(graph.n_nodes, config, mode)
     graph_bytes = graph.indptr.nbytes + graph.neighbours.nbytes + (0 if graph.weights is None else graph.weights.nbytes)
     widest = _SUPPORT if mode == "sparse" else max(sizes)
     held = graph_bytes + graph.n_nodes * (_NODE_BYTES + _NODE_COMMUNITY_BYTES * widest)
@@ -69,8 +69,10 @@ def plan_of(graph: Graph, config: CommunitiesConfig, mode: str, workers: int) ->
     )
 
 
-def planned_sizes(n_nodes: int, config: CommunitiesConfig) -> list[int]:
-    """The number that was asked for, or those that are tried first."""
+def planned_sizes(n_nodes: int, config: CommunitiesConfig, mode: str) -> list[int]:
+    """The number that was asked for, or those that are tried first; [] where labels decide (sparse mode)."""
+    if mode == "sparse":
+        return []
     return [config.n_communities] if config.n_communities else grid(n_nodes, config.max_communities)
 
 
@@ -87,7 +89,8 @@ def _fit_seconds(graph: Graph, sizes: list[int], mode: str, config: CommunitiesC
 def check_memory(plan: CommunitiesPlan, limit: int, source: str) -> None:
     """ResourceError, with what takes less, when the arrays at the peak are larger than `limit`."""
     if plan.held_bytes > limit:
-        what = f"finding up to {max(plan.communities):,} communities of {plan.n_nodes:,} nodes in {plan.mode} mode"
+        most = f"up to {max(plan.communities):,} " if plan.communities else ""
+        what = f"finding {most}communities of {plan.n_nodes:,} nodes in {plan.mode} mode"
         need = f"{what} needs about {_size(plan.held_bytes)} of memory, and {_size(limit)} may be used"
         raise ResourceError(need, path=source, hint=f"{_OUT_OF_MEMORY}; or allow more with --memory")
 

@@ -16,6 +16,7 @@ from tdtool.models.communities import fit_communities
 from tdtool.models.cover import Cover
 from tdtool.models.graph_scores import MOST_LINKED, link_probability, overlapping_modularity
 from tdtool.run.estimator_base import GraphClusterer, check_fitted, seed_of
+from tdtool.run.graphs import only_pairs
 from tdtool.run.threads import limited
 
 
@@ -101,6 +102,8 @@ class TensorCommunities(GraphClusterer):
         k, most = self.n_components, self.max_components
         if graph.n_edges == 0:
             raise ValueError(f"X has {graph.n_nodes} nodes and no edges; communities need edges")
+        if only_pairs(graph):
+            raise ValueError("the edges of X link nodes in pairs only; a community has at least three nodes")
         if k is not None and not 1 <= k <= graph.n_nodes:
             raise ValueError(f"n_components is {k}; it must be between 1 and the {graph.n_nodes} nodes of X")
         if most is not None and most < 1:

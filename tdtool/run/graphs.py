@@ -60,10 +60,18 @@ def check_graph(graph: Graph, config: CommunitiesConfig, source: str) -> None:
         nodes = "a single node" if graph.n_nodes == 1 else f"{graph.n_nodes:,} nodes"
         hint = "communities are found by links between different nodes"
         raise InputError(f"the graph has {nodes} and no edges", path=source, hint=hint)
+    if only_pairs(graph):
+        what = f"its {graph.n_edges:,} edge{'' if graph.n_edges == 1 else 's'} link nodes in pairs only"
+        raise InputError(what, path=source, hint="a community has at least three nodes")
     k, most = config.n_communities, graph.n_nodes
     if k is not None and k > most:
         hint = f"there can be at most {most:,} communities; -k auto chooses"
         raise InputError(f"-k is {k:,}, and the graph has {most:,} nodes", path=source, hint=hint)
+
+
+def only_pairs(graph: Graph) -> bool:
+    """Whether no node has two neighbours, so that no three nodes are linked."""
+    return int(graph.n_neighbours.max(initial=0)) < 2
 
 
 def find_components(graph: Graph) -> Components:

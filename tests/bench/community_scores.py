@@ -9,7 +9,7 @@ import numpy as np
 from tdtool.models.cover import Cover
 from tdtool.models.cover_scores import average_f1, membership_error, onmi_lfk, onmi_max
 from tdtool.models.omega_index import omega_index
-from tests.bench.community_cases import Case, members, without_empty
+from tests.bench.community_cases import Case, members
 from tests.bench.results import Row
 
 #: Omega compares all pairs of nodes.
@@ -34,7 +34,6 @@ def quality(found: Cover, case: Case) -> dict[str, float]:
     if case.covered.size < case.n_nodes:
         over["_all"] = (found, case.truth)
     for ending, (mine, truth) in over.items():
-        mine = without_empty(mine)
         scores |= {f"onmi{ending}": onmi_max(mine, truth), f"lfk{ending}": onmi_lfk(mine, truth)}
         scores[f"f1{ending}"] = average_f1(mine, truth)
         if truth.n_nodes <= MOST_NODES_OF_OMEGA:
@@ -52,7 +51,7 @@ def agreement(found: Cover, first: Cover) -> tuple[float, bool]:
         and np.array_equal(found.communities, first.communities)
         and np.array_equal(found.weights, first.weights)
     )
-    return onmi_max(without_empty(found), without_empty(first)), same
+    return onmi_max(found, first), same
 
 
 def means(rows: Iterable[Row], label: str, names: Sequence[str]) -> list[Row]:

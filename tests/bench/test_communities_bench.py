@@ -72,6 +72,8 @@ def write_gzip(folder: Path, edges: str, sets: str) -> None:
 def test_planted_members_are_the_large_shares_and_the_error_is_of_all() -> None:
     cover = Cover.from_dense([[0.95, 0.05, 0.0], [0.5, 0.3, 0.2], [0.04, 0.05, 0.91]])
     assert members(cover).n_memberships.tolist() == [1, 3, 1]
+    thin = Cover.from_dense([[3.0] + [2.0] * 20])
+    assert members(thin).communities.tolist() == [0]
     planted = planted_mmsb(80, 3, mean_degree=12, alpha0=1.0, rng=np.random.default_rng(1))
     graph = planted_case("planted", planted)
     assert graph.memberships is not None
@@ -228,7 +230,7 @@ def test_a_run_has_a_row_for_every_system_and_says_what_is_missing(tmp_path: Pat
         ("tdtool given k", "tiny", ""),
     ]
     assert result.rows[1].quality["k"] == 3
-    assert any("tiny: 22 nodes, 80 edges, 3 known" in line for line in result.about)
+    assert any("tiny: 22 nodes, 74 edges, 3 known" in line for line in result.about)
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ BAD = {
     "": "is empty",
     "a\nb\n": "one column",
     "a a\n": "no edges",
+    "1 2\n3 4\n": "its 2 edges link nodes in pairs only",
     "a b 1\nb c -1\n": "negative",
     "a b 1\nb c nan\n": "nan",
     "1 2\n2 3 4 5 6\n": "bad.txt:2",
@@ -175,7 +176,7 @@ def test_other_troubles_have_their_codes(run: Run, source: Path) -> None:
 
 def test_graphs_at_the_edge_of_sense_end_well(run: Run, tmp_path: Path) -> None:
     graphs = {
-        "pair": [(0, 1)],
+        "triangle": [(0, 1), (1, 2), (0, 2)],
         "path": [(i, i + 1) for i in range(9)],
         "star": [(0, i) for i in range(1, 30)],
         "complete": list(itertools.combinations(range(14), 2)),

@@ -40,6 +40,11 @@ def test_weights_of_repeated_edges_add_up() -> None:
     assert Graph.from_edges(EDGES[:2], weights=np.ones(2)).weights is None
 
 
+def test_degrees_are_summed_in_double_precision() -> None:
+    graph = Graph.from_edges(np.array([[0, 1], [0, 2], [0, 3]]), weights=np.array([2.0**24, 1, 1]))
+    assert graph.degrees.tolist() == [2.0**24 + 2, 2.0**24, 1, 1]
+
+
 def test_many_weights_of_zero_are_all_counted() -> None:
     edges = np.column_stack([np.arange(9), np.arange(1, 10)])
     ledger = Graph.from_edges(edges, weights=np.r_[np.zeros(8), 1.0]).ledger

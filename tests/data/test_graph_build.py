@@ -61,6 +61,8 @@ def test_two_kinds_by_name() -> None:
     graph = built([1, 0], [3, 2], names=["b", "a", "z", "b", "c"], n_left=2)
     assert graph.names() == ["a", "b", "b", "c", "z"]
     assert graph.adjacency().toarray()[:2, 2:].tolist() == [[1, 0, 0], [0, 0, 1]]
+    graph = built([1, 2], [3, 3], names=["a", "b", "c", "d"], bipartite=True)
+    assert (graph.names(), graph.n_left) == (["a", "b", "c", "d"], 3)
     graph = built([1, 1, 2], [1, 2, 3], n_nodes=4, bipartite=True)
     assert (graph.names(), graph.n_left) == (["1", "2", "1", "2", "3"], 2)
 

@@ -114,6 +114,25 @@ def test_blocks_are_joined_where_they_were_cut(tmp_path: Path, monkeypatch: pyte
     assert refused(path, InputError).line == 2002
 
 
+def test_more_numbers_than_the_table_has_room_for_at_first(tmp_path: Path, rng: np.random.Generator) -> None:
+    numbers = rng.permutation(9000) * 977
+    path = tmp_path / "x.txt"
+    path.write_text("".join(f"{tail} {head}\n" for tail, head in zip(numbers[:-1], numbers[1:], strict=True)))
+    graph = read(path)
+    np.testing.assert_array_equal(graph.ids, np.arange(9000) * 977)
+    place = numbers // 977
+    assert weights_of(graph).keys() == {
+        (str(min(pair) * 977), str(max(pair) * 977))
+        for pair in zip(place[:-1].tolist(), place[1:].tolist(), strict=True)
+    }
+
+
+def test_a_line_that_the_sample_cuts_is_no_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tdtool.data.readers.streams.HEAD_BYTES", 12)
+    (tmp_path / "x.txt").write_text("1 2 5\n3 4 1e3\n")
+    assert weights_of(read(tmp_path / "x.txt")) == {("1", "2"): 5, ("3", "4"): 1000}
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": io.BytesIO(b"3 5\n5 a\n")}))
     graph = read("-")

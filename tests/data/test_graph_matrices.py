@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdtool.data.readers import counts_batches
+from tdtool.data.readers import counts_batches, graph_parquet
 from tdtool.errors import InputError, ResourceError, UsageError
 from tests.data.graph_reading import read, refused, weights_of
 
@@ -44,7 +44,7 @@ def test_matrix_market_general(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dense", [False, True])
 def test_matrix_market_of_one_triangle(tmp_path: Path, symmetry: str, dense: bool) -> None:
     lower = sp.tril(MATRIX.T, -1)
-    matrix = lower + (lower.T if symmetry == "symmetric" else -lower.T)
+    matrix = lower.T + (lower if symmetry == "symmetric" else -lower)
     path = tmp_path / "half.mtx"
     scipy.io.mmwrite(path, matrix.toarray() if dense else matrix, symmetry=symmetry)
     graph = read(path)
@@ -111,6 +111,7 @@ ARRAY = BANNER.replace("coordinate", "array")
         (BANNER + "3 3 1\n1 3 nan\n", 5, "is nan"),
         (BANNER + "3 3 1\n1 3 x\x1by\n", 5, r"'x\x1by' is not a number"),
         (BANNER.replace("real", "pattern") + "3 3 1\n1 3 4\n", 5, "number of fields"),
+        (BANNER.replace("real", "pattern") + "3 3 2\n1 3\n4 1\n", 6, "row 4"),
         (ARRAY + "2 2\n1\n2\n3\n", 4, "promises 4 entries and there are 3"),
         (ARRAY + "2 2\n1\n2 q\n3\n", 6, "'q' is not a number"),
         (ARRAY + "2 2\n0\n0\n-1\n0\n", 7, "is -1"),
@@ -254,6 +255,8 @@ def test_arrays_of_edges(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", edges=np.array([[0, 1], [1, 2]], np.uint8))
     assert weights_of(read(tmp_path / "two.npz")) == named({(0, 1): 1, (1, 2): 1}, 0)
     assert read(tmp_path / "two.npz", bipartite=True).n_left == 2
+    np.savez(tmp_path / "columns.npz", edge_index=np.array([[0, 1], [2, 3]]))
+    assert weights_of(read(tmp_path / "columns.npz")) == named({(0, 2): 1, (1, 3): 1}, 0)
 
 
 def test_square_arrays(tmp_path: Path) -> None:
@@ -306,7 +309,8 @@ def parquet(path: Path, **columns: object) -> Path:
     return path
 
 
-def test_parquet(tmp_path: Path) -> None:
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_parquet, "_BATCH_ROWS", 2)
     names = ["ä", None, "b", "c", ""]
     path = parquet(
         tmp_path / "t.parquet", n=[9] * 5, to=["b", "x", "c", "b", "y"], **{"from": names}, value=[1, 2, 3, 4, 5]

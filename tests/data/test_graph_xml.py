@@ -185,7 +185,8 @@ def test_graphml_by_hand(tmp_path: Path) -> None:
     assert "'weight', 'colour', 'flow'" in str(error.hint)
 
 
-def test_graphml_of_other_programs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("default", "own"), [("directed", "false"), ("undirected", "true")])
+def test_graphml_of_other_programs(tmp_path: Path, default: str, own: str) -> None:
     """yEd draws its labels, and puts groups of nodes into nodes; an edge may say its own direction."""
     label = '<data key="d9"><y:ShapeNode xmlns:y="y"><y:NodeLabel x="1">{}<y:Model/></y:NodeLabel></y:ShapeNode></data>'
     inner = f'<graph><node id="n1::a">{label.format("in")}</node><edge source="n1" target="n1::a"/></graph>'
@@ -193,9 +194,9 @@ def test_graphml_of_other_programs(tmp_path: Path) -> None:
     path.write_text(
         graphml(
             f'<node id="n1">{label.format("out")}{inner}</node><node id="n2">{label.format("far")}</node>'
-            '<edge source="n2" target="n1" directed="false"/>',
+            f'<edge source="n2" target="n1" directed="{own}"/>',
             '<key for="node" id="d9" yfiles.type="nodegraphics"/>',
-            "directed",
+            default,
         )
     )
     graph = read(path)

@@ -58,6 +58,15 @@ def test_the_order_of_the_edges_does_not_matter(rng: np.random.Generator, weight
             np.testing.assert_array_equal(one, two)
 
 
+def test_not_even_rounding_depends_on_the_order() -> None:
+    """1 + 2^-24 is half way between two floats of 32 bits; which one it is depends on the sum of the two tiny ones."""
+    edges, weights = np.array([[0, 1]] * 3), np.array([1 + 2.0**-24, 2.0**-53, 2.0**-53])
+    for order in ([0, 1, 2], [1, 0, 2], [1, 2, 0]):
+        rows = rows_of(edges, weights[order], 2)
+        assert rows.weights is not None
+        assert rows.weights.tolist() == [1 + 2.0**-23] * 2
+
+
 def test_directions_do_not_matter_where_each_edge_is_there_once(rng: np.random.Generator) -> None:
     edges = np.array([(a, b) for a in range(5) for b in range(a)])
     weights = rng.random(len(edges))

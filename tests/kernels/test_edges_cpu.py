@@ -97,6 +97,7 @@ def test_chosen_columns_and_weights() -> None:
 @example("0.1")
 @example("9007199254740993")
 @example("450359962737049.5")
+@example("804069164.78528394")
 def test_a_weight_is_the_nearest_float_or_left(text: str) -> None:
     line = f"1 2 {text}\n"
     block = parse(line, weight=2, n_columns=3)

@@ -306,6 +306,8 @@ USAGE: dict[str, tuple[dict[str, Any], str]] = {
 }
 INPUT: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "k above n": (planted(), {"n_communities": 34}, "-k is 34, and the graph has 33 nodes"),
+    "pairs": ([(0, 1), (2, 3)], {}, "2 edges link nodes in pairs only"),
+    "a pair": ([(0, 1)], {}, "1 edge link"),
     "one node": ([(5, 5)], {}, "no edges"),
     "loops only": ([(5, 5), (6, 6)], {}, "no edges"),
     "empty": ([], {}, "empty"),
@@ -389,4 +391,6 @@ def test_plan_says_what_a_run_would_take(tmp_path: Path) -> None:
     assert given.communities == (5,)
     assert 0 < given.seconds < plan.seconds
     assert json.loads(json.dumps(given.as_dict()))["mode"] == "dense"
+    sparse = plan_communities(source, communities=CommunitiesConfig(mode="sparse"))
+    assert (sparse.mode, sparse.communities) == ("sparse", ())
     assert names(tmp_path) == ["g.txt"]

@@ -187,6 +187,7 @@ def test_impossible_settings(adjacency: sp.csr_array, settings: dict[str, Any], 
     [
         (np.zeros((3, 3)), "no edges"),
         (np.eye(4), "no edges"),
+        (np.ones((2, 2)), "pairs only"),
         (np.ones((2, 3)), "no square matrix"),
         (np.ones(3), "no square matrix"),
         (np.array([["a", "b"], ["c", "d"]]), "no square matrix"),

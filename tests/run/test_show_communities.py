@@ -122,6 +122,8 @@ def test_table_of_communities(capsys: pytest.CaptureFixture[str]) -> None:
 def test_table_of_very_many_communities_is_short(capsys: pytest.CaptureFixture[str]) -> None:
     report.print_communities(facts().communities(2, 1), 20_000)
     assert capsys.readouterr().out.splitlines()[-1].strip() == "and 19,999 more communities"
+    report.print_communities([{**facts().communities(2)[0], "share": 0.0001}], 2)
+    assert "  <0.1%  " in capsys.readouterr().out
     report.print_communities(facts().communities(2, 1), 2)
     assert capsys.readouterr().out.splitlines()[-1].strip() == "and 1 more community"
 
