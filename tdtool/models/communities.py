@@ -63,10 +63,7 @@ def fit_communities(
     graph = _of_mean_weight_one(graph)
     parts, propensity = parts_of(graph), fit_propensity(graph)
     if config.n_communities is not None and config.n_communities > max(len(parts.large), 1):
-        raise ValueError(
-            f"{config.n_communities} communities of {len(parts.large):,} nodes (of {graph.n_nodes:,}; the others are in "
-            "components too small to be divided)"
-        )
+        raise ValueError(_too_many(graph, parts, config.n_communities))
     if config.n_communities is not None:
         config = dataclasses.replace(config, n_communities=max(config.n_communities - len(parts.small), 1))
     fitted = subgraph(graph, parts.large)
@@ -78,8 +75,20 @@ def fit_communities(
             raise ValueError("label propagation finds no communities here, the graph is too dense for it: --mode dense")
         mode = "sparse" if found is not None else "dense"
     if found is None and len(parts.large):
-        found = dense_communities(fitted, propensity[parts.large], config, on_trial=on_trial)
+        found = dense_communities(
+            fitted, propensity[parts.large], config, n_components=parts.n_large, on_trial=on_trial
+        )
     return _assembled(graph, parts, found, propensity, mode)
+
+
+def _too_many(graph: Graph, parts: Parts, k: int) -> str:
+    if not len(parts.large):
+        return (
+            f"{k} communities were asked for, and the graph falls into components of a few nodes, "
+            f"{len(parts.small):,} of them of at least {LEAST_MEMBERS}: each is a community, and none can be divided"
+        )
+    others = "" if len(parts.large) == graph.n_nodes else f" (of {graph.n_nodes:,}; the others are in small components)"
+    return f"{k} communities were asked for, of {len(parts.large):,} nodes{others}"
 
 
 def _of_mean_weight_one(graph: Graph) -> Graph:
@@ -105,7 +114,7 @@ def _assembled(
     left_over = graph.n_nodes - int((np.diff(strengths.indptr) > 0).sum())
     empty = background_likelihood(graph, propensity)
     gain, cost, _ = description(graph, strengths, background, empty)
-    reason = "every component of the graph is a community" if found is None else found.reason
+    reason = "every component of at least three nodes is a community" if found is None else found.reason
     return CommunityFit(
         cover=_cover(strengths),
         mixture=_mixture(graph, parts, found, place, strengths.n_communities),
@@ -120,16 +129,17 @@ def _assembled(
         chosen=found.chosen if isinstance(found, DenseFit) else None,
         reason=reason,
         bits=gain - cost,
-        warnings=_warnings(graph, parts, left_over),
+        warnings=_warnings(graph, parts, left_over, gain - cost if strengths.n_communities > 1 else 0.0),
     )
 
 
 def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> tuple[Strengths, NDArray[np.int64]]:
     """Strengths with communities of enough members only, by size descending; and where each community went, or -1."""
-    nodes = [parts.large[fitted.nodes]] if fitted is not None else []
-    communities = [fitted.communities.astype(np.int64)] if fitted is not None else []
-    expected = [fitted.expected] if fitted is not None else []
-    first = fitted.n_communities if fitted is not None else 0
+    none = np.zeros(0, np.int64)
+    nodes = [none if fitted is None else parts.large[fitted.nodes]]
+    communities = [none if fitted is None else fitted.communities.astype(np.int64)]
+    expected = [np.zeros(0) if fitted is None else fitted.expected]
+    first = 0 if fitted is None else fitted.n_communities
     for number, members in enumerate(parts.small, first):
         nodes.append(members)
         communities.append(np.full(len(members), number))
@@ -197,9 +207,11 @@ def _embedding(graph: Graph, parts: Parts, found: DenseFit | SparseFit | None) -
     return values
 
 
-def _warnings(graph: Graph, parts: Parts, left_over: int) -> tuple[str, ...]:
+def _warnings(graph: Graph, parts: Parts, left_over: int, bits: float) -> tuple[str, ...]:
     isolated = int((graph.n_neighbours == 0).sum())
     said = []
+    if bits < 0 and len(parts.large):
+        said.append("the communities hardly stand out: to write them down takes more bits than they save")
     if isolated:
         said.append(f"{isolated:,} nodes have no edges and are in no community")
     if left_over > isolated:

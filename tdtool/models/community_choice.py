@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
+from tdtool.models.graph_parts import LEAST_MEMBERS
 from tdtool.models.overlap_em import Background, Strengths, from_dense, log_likelihood, sparse_em
 
 #: A node's memberships of at least this share of its largest are told apart when numbers of communities are compared.
@@ -39,7 +40,7 @@ def description(graph: Graph, found: Strengths, background: Background, empty: f
     gain = (log_likelihood(graph, found, background) - empty) / math.log(2)
     kappa = np.bincount(found.communities, found.expected, found.n_communities) + 1
     counts = np.diff(found.indptr)
-    n_found = int((np.bincount(found.communities, minlength=found.n_communities) > 0).sum())
+    n_found = int((np.bincount(found.communities, minlength=found.n_communities) >= LEAST_MEMBERS).sum())
     choices = float(np.log2(kappa.sum() / kappa)[found.communities].sum())
     further = 0.5 * float((np.maximum(counts - 1, 0) * np.log2(graph.degrees + 1)).sum())
     return gain, choices + further + 0.5 * n_found * math.log2(max(graph.n_edges, 2)), n_found
@@ -54,9 +55,13 @@ def strict_description(
     return description(graph, found, background, empty)
 
 
-def grid(n_nodes: int, most: int | None = None, *, ratio: float = 1.18) -> list[int]:
-    """Numbers of communities that are tried first, ascending."""
-    last = most or max(2, int(min(n_nodes / 5, max(50, 2 * math.sqrt(n_nodes)))))
+def most_communities(n_nodes: int, n_components: int) -> int:
+    """The largest number that is tried where nobody says: five nodes each, or what a graph of this size can tell."""
+    return max(2, int(min(n_nodes / 5, max(50, 2 * math.sqrt(n_nodes), 1.5 * n_components))))
+
+
+def grid(last: int, *, ratio: float = 1.18) -> list[int]:
+    """Numbers of communities that are tried first, ascending, up to `last`."""
     found, value = [], 2.0
     while value <= last:
         found.append(round(value))

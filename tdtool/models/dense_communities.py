@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tdtool.config import CommunitiesConfig
 from tdtool.data.graph import Graph
-from tdtool.models.community_choice import CommunityTrial, grid, refine, strict_description
+from tdtool.models.community_choice import CommunityTrial, grid, most_communities, refine, strict_description
 from tdtool.models.community_pruning import best_only, pruned
-from tdtool.models.graph_parts import transitivity
+from tdtool.models.graph_parts import LEAST_MEMBERS, transitivity
 from tdtool.models.overlap_em import (
     Background,
     Strengths,
@@ -31,6 +31,8 @@ from tdtool.moments.graph_embedding import GraphEmbedding
 _PATIENCE, _CLEARLY_WORSE = 2, 0.85
 #: Bits saved for each bit of description, where nothing pays at the full price.
 _LOW_PRICE = 0.75
+#: There, degrees are raised by more of the mean: in sparse graphs the first eigenvectors are stray trees otherwise.
+_LOW_TAU = 0.3
 #: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
 _LEAST_SHARE = 0.5
 
@@ -63,10 +65,11 @@ def dense_communities(
     propensity: NDArray[np.float64],
     config: CommunitiesConfig,
     *,
+    n_components: int = 1,
     on_trial: Callable[[CommunityTrial], None] | None = None,
 ) -> DenseFit:
     """Fit `config.n_communities` communities, or as many as describe the graph best. propensity : (n,) theta."""
-    search = _Search(graph, propensity, config, on_trial)
+    search = _Search(graph, propensity, config, n_components, on_trial)
     k = config.n_communities
     if k == 1 or graph.n_nodes < 4:
         return search.whole("one community was asked for" if k == 1 else "a graph of fewer than four nodes is one community")
@@ -74,6 +77,9 @@ def dense_communities(
         best, reason = search.candidate(k, compared=False), f"{k} communities were asked for"
     else:
         best, reason = search.best()
+        if best is None and search.trials:
+            search = _Search(graph, propensity, dataclasses.replace(config, tau=_LOW_TAU), n_components, on_trial)
+            best, reason = search.weak()
         if best is None:
             return search.whole(reason)
     return search.finish(best, reason)
@@ -87,9 +93,11 @@ class _Search:
         graph: Graph,
         propensity: NDArray[np.float64],
         config: CommunitiesConfig,
+        n_components: int,
         on_trial: Callable[[CommunityTrial], None] | None,
     ) -> None:
         self.graph, self.propensity, self.config, self.on_trial = graph, propensity, config, on_trial
+        self.last = min(config.max_communities or most_communities(graph.n_nodes, n_components), graph.n_nodes)
         self.embedding = GraphEmbedding(graph, tau=config.tau)
         self.trials: dict[int, CommunityTrial] = {}
         self.kept: _Candidate | None = None
@@ -121,6 +129,8 @@ class _Search:
         if not compared:
             return _Candidate(CommunityTrial(k, k, math.nan, math.nan, math.nan), expected, background)
         gain, cost, n_found = strict_description(graph, expected, background, self.empty)
+        # One set alone divides nothing: what it gains is what the background has missed.
+        gain = gain if n_found > 1 else min(gain, 0.0)
         trial = CommunityTrial(k, n_found, gain, cost, gain - self.price * cost)
         self.trials[k] = trial
         if self.on_trial is not None:
@@ -138,7 +148,7 @@ class _Search:
         """The best of the grid and of the numbers between; None when no number pays."""
         tried: dict[int, float] = {}
         worse = 0
-        for k in self._grid():
+        for k in grid(self.last):
             best = max(tried.values(), default=-math.inf)
             tried[k] = self.measure(k)
             worse = worse + 1 if tried[k] < best - (1 - _CLEARLY_WORSE) * abs(best) else 0
@@ -147,17 +157,15 @@ class _Search:
         if not tried:
             return None, "the graph is too small for more than one community"
         refine(tried, self.measure)
-        trials = self.trials.values()
-        if max(trial.objective for trial in trials) > 0:
-            return self.kept, "the number that describes the edges in the fewest bits"
-        cheap = max(trials, key=lambda trial: (trial.gain - _LOW_PRICE * trial.cost, -trial.n_asked))
-        if cheap.gain - _LOW_PRICE * cheap.cost > 0:
-            return self.candidate(cheap.n_asked), "weak: no number saves more bits than its memberships take"
-        return None, "no communities stand out: any division takes more bits than it saves"
+        if self.kept is None or self.kept.trial.objective <= 0:
+            return None, "no communities stand out: any division takes more bits than it saves"
+        return self.kept, "the number that describes the edges in the fewest bits"
 
-    def _grid(self) -> list[int]:
-        most = self.config.max_communities
-        return [k for k in grid(self.graph.n_nodes, most) if k <= self.graph.n_nodes]
+    def weak(self) -> tuple[_Candidate | None, str]:
+        """The best at a low price: sparse graphs have communities that no edge can prove."""
+        self.price = _LOW_PRICE
+        best, reason = self.best()
+        return best, reason if best is None else "weak: no number saves more bits than its memberships take"
 
     def finish(self, best: _Candidate, reason: str) -> DenseFit:
         """Prune the memberships of a candidate."""
@@ -166,6 +174,8 @@ class _Search:
             strengths, background = pruned(self.graph, best.expected, best.background)
         else:
             strengths, background = from_dense(self.graph, best.expected, best.expected > 0), best.background
+        if not (strengths.sizes() >= LEAST_MEMBERS).any():
+            return self.whole(f"no community of at least {LEAST_MEMBERS} nodes was found")
         mixture = None
         if not config.overlap:
             strengths = best_only(self.graph, strengths)

@@ -17,13 +17,13 @@ _LEAST_NODES, _LEAST_SHARE = 10, 0.005
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """large : (nodes fitted,) int64 nodes of the components that are fitted, ascending; small : int64 nodes of each
-    other component of at least three nodes, a community by itself; n_apart : nodes in components of one or two.
+    """large : (nodes fitted,) int64 nodes of the components that are fitted, ascending; n_large : these components;
+    small : int64 nodes of each other component of at least three nodes, a community by itself.
     """
 
     large: NDArray[np.int64]
+    n_large: int
     small: list[NDArray[np.int64]]
-    n_apart: int
 
 
 def parts_of(graph: Graph) -> Parts:
@@ -42,7 +42,7 @@ def parts_of(graph: Graph) -> Parts:
     order = np.argsort(labels, kind="stable")
     borders = np.concatenate([[0], np.cumsum(sizes)])
     small = [order[borders[c] : borders[c + 1]] for c in whole if not fitted[c]]
-    return Parts(np.flatnonzero(fitted[labels]), small, int(sizes[sizes < LEAST_MEMBERS].sum()))
+    return Parts(np.flatnonzero(fitted[labels]), int(fitted.sum()), small)
 
 
 def subgraph(graph: Graph, nodes: NDArray[np.int64]) -> Graph:

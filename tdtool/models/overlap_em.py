@@ -21,7 +21,7 @@ from tdtool.kernels.blocks_cpu import dense_pass, entry_gains, sparse_pass
 SPARSITY = 0.5
 #: Share of the iterations before memberships begin to fade.
 _FREE_SHARE = 1 / 3
-_PROPENSITY_STEPS, _SETTLED = 6, 1e-3
+_PROPENSITY_STEPS, _SETTLED = 30, 1e-3
 _GRADED_STEPS, _GRADED_SPARSITY = 6, 1.0
 _FIRST_BACKGROUND = 0.5
 
@@ -63,6 +63,10 @@ class Strengths:
     def sums(self) -> NDArray[np.float64]:
         """(k,) S_z, sum of F."""
         return np.bincount(self.communities, self.values, self.n_communities)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(k,) members that are linked inside."""
+        return np.bincount(self.communities[self.expected > 0], minlength=self.n_communities)
 
     def kept(self, keep: NDArray[np.bool_]) -> Strengths:
         """Without the entries that `keep` (entries,) denies; communities keep their numbers."""

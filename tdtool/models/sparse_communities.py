@@ -21,14 +21,14 @@ from tdtool.models.overlap_em import Background, Strengths, fit_propensity, memb
 Floats = NDArray[np.float64]
 #: Communities a node may belong to at first.
 _MOST_EACH = 8
-#: EM iterations on all supports; twice as many changed no score by more than a hundredth.
-_ITERATIONS = 4
+#: EM iterations on all supports; three times as many changed no score by more than a hundredth.
+_ITERATIONS = 3
 #: So many expected links are taken from each membership in them: what is spread thinly over many communities goes.
 _RHO, _NOTHING = 0.5, 0.02
 #: Before the pruning: memberships with a smaller share of the node's strongest, or fewer links, are no candidates.
 _LEAST_SHARE, _LEAST_LINKS = 0.2, 1.0
 #: Rounds of pruning, and EM iterations before each.
-_ROUNDS, _RESTRICTED = 2, 2
+_ROUNDS, _RESTRICTED = 2, 1
 _SMALLEST_SET = 3
 #: Share of the edges that the background makes, at first and at least.
 _FIRST_BACKGROUND, _LEAST_BACKGROUND = 0.3, 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import networkx as nx
@@ -117,13 +118,12 @@ def test_blocks_are_joined_where_they_were_cut(tmp_path: Path, monkeypatch: pyte
 def test_more_numbers_than_the_table_has_room_for_at_first(tmp_path: Path, rng: np.random.Generator) -> None:
     numbers = rng.permutation(9000) * 977
     path = tmp_path / "x.txt"
-    path.write_text("".join(f"{tail} {head}\n" for tail, head in zip(numbers[:-1], numbers[1:], strict=True)))
+    path.write_text("".join(f"{tail} {head}\n" for tail, head in itertools.pairwise(numbers)))
     graph = read(path)
     np.testing.assert_array_equal(graph.ids, np.arange(9000) * 977)
     place = numbers // 977
     assert weights_of(graph).keys() == {
-        (str(min(pair) * 977), str(max(pair) * 977))
-        for pair in zip(place[:-1].tolist(), place[1:].tolist(), strict=True)
+        (str(min(pair) * 977), str(max(pair) * 977)) for pair in itertools.pairwise(place.tolist())
     }
 
 

@@ -352,7 +352,14 @@ def test_parquet_types(tmp_path: Path, kind: pa.DataType) -> None:
         ({"a": [None, None], "b": [2, 3]}, None, "null"),
     ],
 )
-def test_broken_parquet(tmp_path: Path, columns: dict[str, object], line: int | None, message: str) -> None:
+def test_broken_parquet(
+    tmp_path: Path,
+    columns: dict[str, object],
+    line: int | None,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graph_parquet, "_BATCH_ROWS", 2)
     error = refused(parquet(tmp_path / "broken.parquet", **columns), InputError)
     assert message in error.what
     assert error.line == line

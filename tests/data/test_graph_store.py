@@ -62,8 +62,9 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     found = open_graph(tmp_path / "n.h5").ids
     assert isinstance(found, np.ndarray)
     assert found.tolist() == ids.tolist()
-    write_graph(Graph.from_edges(np.array([[0, 1]]), ids=["0", str(2**63)]), tmp_path / "beyond.h5")
-    assert open_graph(tmp_path / "beyond.h5").ids == ["0", str(2**63)]
+    for number, names in enumerate((["0", str(2**63)], ["007", "7"], ["1", "+2"])):
+        write_graph(Graph.from_edges(np.array([[0, 1]]), ids=names), tmp_path / f"{number}.h5")
+        assert open_graph(tmp_path / f"{number}.h5").ids == names
 
 
 def test_partitions_are_cut_by_entries_and_digested(tmp_path: Path, rng: np.random.Generator) -> None:

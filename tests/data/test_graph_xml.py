@@ -263,6 +263,14 @@ def test_what_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert message in refused(tmp_path / name, InputError).what
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("filler", ["\n", " ", "#\n", "a\n", 'x "" ', "k [ ] ", "k [ v [ ] ] ", "k [ x 1 ] "])
+def test_time_grows_with_the_length_only(tmp_path: Path, filler: str) -> None:
+    path = tmp_path / "long.gml"
+    path.write_text(f"graph [ node [ id 1 ] node [ id 2 ]{filler * (400_000 // len(filler))} edge [ source 1 target 2 ] ]")
+    assert read(path).n_edges == 1
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_memory_is_limited(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tdtool.data.readers.graph_named._CHECKED_EVERY", 16)

@@ -28,7 +28,7 @@ def test_cliques_are_found_far_below_the_resolution_limit(count: int, size: int)
     assert (choice.labels.reshape(count, size) == choice.labels[::size, None]).all()
     assert choice.chosen in choice.rungs
     assert choice.chosen.bits == max(rung.bits for rung in choice.rungs)
-    assert choice.chosen.bits > 0.5 * np.log2(count)
+    assert choice.chosen.bits > 0.4 * np.log2(count)
 
 
 def test_order_has_the_nodes_of_one_label_together() -> None:
@@ -78,6 +78,8 @@ def test_the_order_of_edges_does_not_matter_and_the_seed_may(rng: np.random.Gene
     shuffled = edges[rng.permutation(2000)][:, ::-1]
     first, second = (choose_labels(Graph.from_edges(pairs)) for pairs in (edges, shuffled))
     other = choose_labels(Graph.from_edges(edges), seed=1)
-    assert first is not None and second is not None and other is not None
+    assert first is not None
+    assert second is not None
+    assert other is not None
     np.testing.assert_array_equal(first.labels, second.labels)
     assert first.labels.tolist() != other.labels.tolist()

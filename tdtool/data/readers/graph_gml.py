@@ -18,12 +18,11 @@ _STEP = 1 << 20
 _LONGEST_TOKEN = 16 << 20
 _DEEPEST = 100
 _LISTED = 20
-#: A newline, a comment, a string, a bracket, or anything else up to one of these.
-_TOKEN = re.compile(rb'[ \t\r\f\v]*(\n|#[^\n]*|"[^"]*"|[\[\]]|[^\s\[\]"]+)')
+#: White space, a comment, a string, a bracket, or anything else up to one of these.
+_TOKEN = re.compile(rb'\s+|#[^\n]*|"[^"]*"|[\[\]]|[^\s\[\]"]+')
 #: A list of nothing but keys and plain values, whole: nearly all nodes and edges are, and one match is far faster.
-_FLAT = re.compile(rb'\s*+(\w++)\s*+\[((?:\s++[A-Za-z_]\w*+\s++(?:"[^"]*+"|[^\s\[\]"#]++))*+)\s*+\]')
+_FLAT = re.compile(rb'(\w++)\s*+\[((?:\s++[A-Za-z_]\w*+\s++(?:"[^"]*+"|[^\s\[\]"#]++))*+)\s*+\]')
 _PAIR = re.compile(rb'(\w+)\s+("[^"]*"|[^\s"]+)')
-_BLANKS = re.compile(rb"[ \t\r\f\v]*")
 _WHOLE = re.compile(r"([+-]?)0*([0-9]+)(\.0*)?\Z")
 _FORM = 'GML looks like: graph [ node [ id 1 label "a" ] node [ id 2 ] edge [ source 1 target 2 ] ]'
 
@@ -48,7 +47,7 @@ def read_gml(source: Input, config: GraphConfig, memory: int, ledger: Ledger) ->
                 raise InputError(
                     "something in it does not end within 16 MB", path=source.path, line=line, hint="is a quote open?"
                 )
-    if _BLANKS.sub(b"", text, count=1):
+    if text:
         raise InputError("a quote is not closed", path=source.path, line=line)
     return parser.finish()
 
@@ -58,20 +57,21 @@ def _parse(parser: _Parser, text: bytes, line: int, *, final: bool) -> tuple[int
     position = 0
     while True:
         if flat := _FLAT.match(text, position):
-            before = text.count(b"\n", position, flat.start(1))
-            parser.take_flat(flat[1], flat[2], line + before)
+            parser.take_flat(flat[1], flat[2], line)
             line += text.count(b"\n", position, flat.end())
             position = flat.end()
             continue
         match = _TOKEN.match(text, position)
-        if match is None or (match.end() == len(text) and not final):
+        if match is None:
             return position, line
-        token, position = match[1], match.end()
-        if token == b"\n":
-            line += 1
-        elif not token.startswith(b"#"):
-            parser.take(token, line)
-            line += token.count(b"\n")
+        token = match[0]
+        if not token.isspace():
+            if match.end() == len(text) and not final:
+                return position, line
+            if not token.startswith(b"#"):
+                parser.take(token, line)
+        line += token.count(b"\n")
+        position = match.end()
 
 
 class _Parser:

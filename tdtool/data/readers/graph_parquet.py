@@ -117,7 +117,7 @@ class _Reading:
         unnamed = np.ones(batch.num_rows, np.bool_)
         unnamed[rows] = False
         for row in np.flatnonzero(unnamed).tolist():
-            self.ledger.skip(_NO_NAME, self.path, row + 1)
+            self.ledger.skip(_NO_NAME, self.path, self._n_rows + row + 1)
         self._n_edges += rows.size
         needed = edge_bytes(self._n_edges, weighted=self.columns.weight is not None) + self.codes.n_bytes
         check_memory(needed, self.memory, f"a graph of more than {self._n_edges:,} edges", self.path)
