@@ -3,9 +3,11 @@
 The rate of an edge is lambda_uv = b theta_u theta_v + sum_z F_uz F_vz, and it is there with probability
 1 - exp(-lambda_uv). An edge of weight w is w times the evidence, sum_edges w log(1 - exp(-lambda)) less sum_others
 lambda, which keeps rates bounded; at w = 1 it is the plain likelihood. The pass hands every edge's expected number of
-links, lambda (w / (exp(lambda) - 1) + 1), to the communities that made it. Each edge is looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any number of
-threads. Strengths F come dense, (n, k), or sparse: support_indptr (n + 1,), support (entries,) communities of each
-node, strengths (entries,).
+links, lambda (w / (exp(lambda) - 1) + 1), to the communities that made it.
+
+Each edge is looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any
+number of threads. Strengths F come dense, (n, k), or sparse: support_indptr (n + 1,), support (entries,) communities
+of each node, strengths (entries,).
 """
 
 from __future__ import annotations

@@ -93,7 +93,9 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: Any) -
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 def cli() -> None:
-    """Find hidden structure with tensors: topics in text, communities in graphs, components of tensors, factors of tables.
+    """Find hidden structure with tensors.
+
+    Topics in text, communities in graphs, components of tensors, factors of tables.
 
     `tdtool COMMAND --help` says more about a command.
     """

@@ -14,7 +14,7 @@ from tdtool.data.graph import Graph
 from tdtool.models.community_choice import CommunityTrial, description
 from tdtool.models.cover import Cover
 from tdtool.models.dense_communities import DenseFit, dense_communities
-from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, parts_of, subgraph
+from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, UnsuitedError, parts_of, subgraph
 from tdtool.models.overlap_em import Background, Strengths, background_likelihood, fit_propensity, with_expected
 from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_communities
 
@@ -26,13 +26,15 @@ _LEAST_SHARE = 0.01
 class CommunityFit:
     """Communities, largest first, and the model of the edges that they belong to.
 
-    cover : who belongs where, memberships that pay for themselves; mixture : the same communities with graded shares of
-    at least one percent, as mixed-membership models have them, None where there are none; strengths : (entries,) float64 F of each entry of the cover; background, propensity (n,) :
-    P(edge uv) = 1 - exp(-lambda_uv), lambda_uv = background propensity_u propensity_v + sum_z F_uz F_vz;
-    lambdas : (k,) expected links inside each community, sum over pairs of F_uz F_vz; embedding : (n, q) float32 whitened
-    coordinates, NaN for nodes outside of the components that were fitted, and eigenvalues (q,), None in sparse mode;
-    mode : "dense" | "sparse"; trials : numbers of communities that were compared, chosen : place among them, None where
-    there was no choice; reason : why that number; bits : what the communities save in describing the edges.
+    cover : who belongs where, the memberships that pay for themselves; strengths : (entries,) float64 F of each entry of
+    the cover; mixture : the same communities with graded shares of at least one percent, as mixed-membership models
+    have them, None where there are none;
+    background, propensity (n,) : P(edge uv) = 1 - exp(-lambda_uv), lambda_uv = background propensity_u propensity_v +
+    sum_z F_uz F_vz; lambdas : (k,) expected links inside each community, sum over pairs of F_uz F_vz;
+    embedding : (n, q) float32 whitened coordinates, NaN for nodes outside of the components that were fitted, and
+    eigenvalues (q,), None in sparse mode; mode : "dense" | "sparse";
+    trials : numbers of communities that were compared, chosen : place among them, None where there was no choice;
+    reason : why that number; bits : what the communities save in describing the edges.
     """
 
     cover: Cover
@@ -56,14 +58,14 @@ def fit_communities(
 ) -> CommunityFit:
     """Find the communities of `graph`. on_trial : told of every number of communities that was tried.
 
-    Raises ValueError for a graph without edges and for more communities than nodes that can be told apart.
+    Raises UnsuitedError for a graph without edges and for more communities than nodes that can be told apart.
     """
     if not graph.n_edges:
-        raise ValueError("the graph has no edges")
+        raise UnsuitedError("the graph has no edges")
     graph = _of_mean_weight_one(graph)
     parts, propensity = parts_of(graph), fit_propensity(graph)
-    if config.n_communities is not None and config.n_communities > max(len(parts.large), 1):
-        raise ValueError(_too_many(graph, parts, config.n_communities))
+    if config.n_communities is not None and config.n_communities > len(parts.large) + len(parts.small):
+        raise UnsuitedError(_too_many(graph, parts, config.n_communities))
     if config.n_communities is not None:
         config = dataclasses.replace(config, n_communities=max(config.n_communities - len(parts.small), 1))
     fitted = subgraph(graph, parts.large)
@@ -72,7 +74,9 @@ def fit_communities(
     if mode == "sparse":
         found = sparse_communities(fitted, config)
         if found is None and config.mode == "sparse":
-            raise ValueError("label propagation finds no communities here, the graph is too dense for it: --mode dense")
+            raise UnsuitedError(
+                "label propagation finds no communities here, the graph is too dense for it: --mode dense"
+            )
         mode = "sparse" if found is not None else "dense"
     if found is None and len(parts.large):
         found = dense_communities(
@@ -82,13 +86,12 @@ def fit_communities(
 
 
 def _too_many(graph: Graph, parts: Parts, k: int) -> str:
-    if not len(parts.large):
-        return (
-            f"{k} communities were asked for, and the graph falls into components of a few nodes, "
-            f"{len(parts.small):,} of them of at least {LEAST_MEMBERS}: each is a community, and none can be divided"
-        )
-    others = "" if len(parts.large) == graph.n_nodes else f" (of {graph.n_nodes:,}; the others are in small components)"
-    return f"{k} communities were asked for, of {len(parts.large):,} nodes{others}"
+    if not parts.small:
+        return f"{k:,} communities were asked for, of {len(parts.large):,} nodes"
+    return (
+        f"{k:,} communities were asked for; {len(parts.small):,} small components are one each, and the others have "
+        f"{len(parts.large):,} nodes"
+    )
 
 
 def _of_mean_weight_one(graph: Graph) -> Graph:
@@ -151,18 +154,16 @@ def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> tuple
     sizes = np.bincount(community[there], minlength=n_communities)
     keep = there & (sizes[community] >= LEAST_MEMBERS)
     node, community, links = node[keep], community[keep], links[keep]
-    number = _by_size(node, community, n_communities)
+    place = _by_size(node, community, n_communities)
     sizes = np.bincount(community, minlength=n_communities)
-    order = np.lexsort((number[community], node))
+    order = np.lexsort((place[community], node))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(node, minlength=graph.n_nodes))]).astype(np.int64)
-    ordered = number[community][order].astype(np.int32)
+    ordered = place[community][order].astype(np.int32)
     support = Strengths(indptr, ordered, links[order], links[order], int(ordered.max(initial=-1)) + 1)
-    return with_expected(graph, support, links[order]), np.where(sizes > 0, number, -1)
+    return with_expected(graph, support, links[order]), np.where(sizes > 0, place, -1)
 
 
-def _by_size(
-    node: NDArray[np.int64], community: NDArray[np.int64], n_communities: int
-) -> NDArray[np.int64]:
+def _by_size(node: NDArray[np.int64], community: NDArray[np.int64], n_communities: int) -> NDArray[np.int64]:
     """(n_communities,) the place of each when they are ordered by size, largest first, then by the first member."""
     sizes = np.bincount(community, minlength=n_communities)
     first = np.full(n_communities, np.iinfo(np.int64).max)
@@ -185,9 +186,7 @@ def _mixture(
         return None
     there = found.mixture >= _LEAST_SHARE
     node, community = np.nonzero(there & (place[: found.mixture.shape[1]] >= 0))
-    whole = [
-        np.full(len(members), place[number]) for number, members in enumerate(parts.small, found.mixture.shape[1])
-    ]
+    whole = [np.full(len(members), place[number]) for number, members in enumerate(parts.small, found.mixture.shape[1])]
     nodes = np.concatenate([parts.large[node], *parts.small])
     communities = np.concatenate([place[community], *whole])
     shares = np.concatenate([found.mixture[node, community], np.ones(len(nodes) - len(node))]).astype(np.float64)
@@ -212,10 +211,8 @@ def _warnings(graph: Graph, parts: Parts, left_over: int, bits: float) -> tuple[
     said = []
     if bits < 0 and len(parts.large):
         said.append("the communities hardly stand out: to write them down takes more bits than they save")
-    if isolated:
-        said.append(f"{isolated:,} nodes have no edges and are in no community")
     if left_over > isolated:
-        said.append(f"{left_over - isolated:,} nodes are in no community of at least {LEAST_MEMBERS} nodes")
+        said.append(f"nodes with edges that are in no community of at least {LEAST_MEMBERS}: {left_over - isolated:,}")
     if parts.small:
-        said.append(f"{len(parts.small):,} small components are a community each")
+        said.append(f"components too small to be divided, each a community: {len(parts.small):,}")
     return tuple(said)

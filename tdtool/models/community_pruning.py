@@ -20,9 +20,7 @@ def loose_mask(expected: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ((expected >= _LOOSE_SHARE * most) & (expected >= _LEAST_LINKS)) | ((expected == most) & (most > 0))
 
 
-def pruned(
-    graph: Graph, expected: NDArray[np.float32], background: Background
-) -> tuple[Strengths, Background]:
+def pruned(graph: Graph, expected: NDArray[np.float32], background: Background) -> tuple[Strengths, Background]:
     """From expected links (n, k) to the memberships that pay; every node keeps its best."""
     found = from_dense(graph, expected, loose_mask(expected))
     for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ from tdtool.config import CommunitiesConfig
 from tdtool.data.graph import Graph
 from tdtool.models.community_choice import CommunityTrial, grid, most_communities, refine, strict_description
 from tdtool.models.community_pruning import best_only, pruned
-from tdtool.models.graph_parts import LEAST_MEMBERS, transitivity
+from tdtool.models.graph_parts import LEAST_MEMBERS, UnsuitedError, transitivity
 from tdtool.models.overlap_em import (
     Background,
     Strengths,
@@ -33,13 +33,18 @@ _PATIENCE, _CLEARLY_WORSE = 2, 0.85
 _LOW_PRICE = 0.75
 #: There, degrees are raised by more of the mean: in sparse graphs the first eigenvectors are stray trees otherwise.
 _LOW_TAU = 0.3
+#: Nodes that a community takes when the moment comes from four parts of them.
+_NODES_SPLIT = 8
 #: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
 _LEAST_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class DenseFit:
-    """strengths : F; mixture : (n, k) float32 graded memberships, None where nodes are in one community each; embedding : (n, k) float32 X and its eigenvalues (k,); chosen : place in `trials`, or None."""
+    """strengths : F; mixture : (n, k) float32 graded memberships, None where every node is in one community;
+
+    embedding : (n, k) float32 X and its eigenvalues (k,); chosen : place in `trials`, or None.
+    """
 
     strengths: Strengths
     background: Background
@@ -72,17 +77,15 @@ def dense_communities(
     search = _Search(graph, propensity, config, n_components, on_trial)
     k = config.n_communities
     if k == 1 or graph.n_nodes < 4:
-        return search.whole("one community was asked for" if k == 1 else "a graph of fewer than four nodes is one community")
+        asked = "one community was asked for"
+        return search.whole(asked if k == 1 else "a graph of fewer than four nodes is one community")
     if k is not None:
-        best, reason = search.candidate(k, compared=False), f"{k} communities were asked for"
-    else:
-        best, reason = search.best()
-        if best is None and search.trials:
-            search = _Search(graph, propensity, dataclasses.replace(config, tau=_LOW_TAU), n_components, on_trial)
-            best, reason = search.weak()
-        if best is None:
-            return search.whole(reason)
-    return search.finish(best, reason)
+        return search.finish(search.candidate(k, compared=False), f"{k} communities were asked for")
+    best, reason = search.best()
+    if best is None and search.trials:
+        search = _Search(graph, propensity, dataclasses.replace(config, tau=_LOW_TAU), n_components, on_trial)
+        best, reason = search.weak()
+    return search.whole(reason) if best is None else search.finish(best, reason)
 
 
 class _Search:
@@ -97,7 +100,12 @@ class _Search:
         on_trial: Callable[[CommunityTrial], None] | None,
     ) -> None:
         self.graph, self.propensity, self.config, self.on_trial = graph, propensity, config, on_trial
-        self.last = min(config.max_communities or most_communities(graph.n_nodes, n_components), graph.n_nodes)
+        most = graph.n_nodes // _NODES_SPLIT if config.split else graph.n_nodes
+        if config.n_communities is not None and config.n_communities > most:
+            raise UnsuitedError(
+                f"--split finds at most {most:,} communities among {graph.n_nodes:,} nodes in four parts"
+            )
+        self.last = min(config.max_communities or most_communities(graph.n_nodes, n_components), most)
         self.embedding = GraphEmbedding(graph, tau=config.tau)
         self.trials: dict[int, CommunityTrial] = {}
         self.kept: _Candidate | None = None

@@ -15,6 +15,10 @@ LEAST_MEMBERS = 3
 _LEAST_NODES, _LEAST_SHARE = 10, 0.005
 
 
+class UnsuitedError(ValueError):
+    """The graph is not what the settings ask for; the message says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """large : (nodes fitted,) int64 nodes of the components that are fitted, ascending; n_large : these components;

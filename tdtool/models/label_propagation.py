@@ -73,7 +73,7 @@ class Rung:
 class LabelChoice:
     """Labels 0 ... n_labels - 1 of all nodes, (n,) int64, at the price `chosen`; rungs : every price that was tried.
 
-    order : (n,) int64, the nodes with those of one label together, and those of one label at cheaper prices.
+    order : (n,) int64, the nodes so that those of one label lie mostly together, at any price.
     """
 
     labels: Labels
@@ -95,11 +95,13 @@ def choose_labels(graph: Graph, *, seed: int = 0) -> LabelChoice | None:
         return None
     training = Adjacency(parts[0], parts[1], parts[2], _volumes(parts[0], parts[2]))
     held_out = held_out[hashed_order(len(held_out), seed)[:_MOST_EDGES]]
-    tried = _ladder(training, held_out, seed)
+    tried = _descend(training, held_out, seed)
+    best = _best(tried)
+    order = np.lexsort([labels for _, labels in tried[best:]])
+    if best > 0:
+        tried += _search(training, held_out, tried[best][0].resolution, order, seed)
     chosen, labels = max(tried, key=lambda rung: rung[0].bits)
     labels = propagate(whole, chosen.resolution, seed=seed, start=labels)
-    cheaper = [other for rung, other in tried if rung.resolution < chosen.resolution]
-    order = np.lexsort([labels, *sorted(cheaper, key=_count, reverse=True)])
     return LabelChoice(labels, _count(labels), chosen, tuple(rung for rung, _ in tried), order)
 
 
@@ -149,12 +151,8 @@ def hashed_order(n: int, seed: int, *, run: int = 0) -> NDArray[np.int64]:
     return np.argsort(kernel.mixed((np.arange(n, dtype=np.int64) >> run) ^ start), kind="stable")
 
 
-def _ladder(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list[tuple[Rung, Labels]]:
-    """Prices from the dearest down to 1, each going on from the labels before; then the best again, from new labels.
-
-    Labels that grew from dearer ones keep some of their borders, so the second climb is worth its time; it is left out
-    where the dearest price is the best: there it would change nothing.
-    """
+def _descend(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list[tuple[Rung, Labels]]:
+    """Prices from the dearest down to 1, each going on from the labels before."""
     tried: list[tuple[Rung, Labels]] = []
     coarse, labels = training, np.arange(training.n_nodes)
     resolution = max(training.n_nodes / _FINEST, 1.0)
@@ -164,16 +162,28 @@ def _ladder(training: Adjacency, held_out: NDArray[np.int64], seed: int) -> list
         coarse = _coarse(coarse, found, n_labels)
         tried.append((Rung(resolution, n_labels, held_out_bits(training, labels, held_out)), labels))
         resolution /= _STEP
-    if _best(tried) == 0:
-        return tried
-    resolution = tried[_best(tried)][0].resolution
-    again: list[tuple[Rung, Labels]] = []
-    while resolution >= 1.0 and len(again) - _best(again) <= 1:
-        again.append(_rung(training, held_out, resolution, seed))
+    return tried
+
+
+def _search(
+    training: Adjacency, held_out: NDArray[np.int64], resolution: float, order: NDArray[np.int64], seed: int
+) -> list[tuple[Rung, Labels]]:
+    """The price and cheaper ones from new labels, while that helps, and those between the best and its neighbours.
+
+    Labels that grew from dearer ones keep some of their borders. order : nodes that are linked lie together in it; the
+    search runs on the graph in this order, where it waits less for memory.
+    """
+    indptr, neighbours, weights = kernel.reordered(*training.csr, order)
+    near = Adjacency(indptr, neighbours, weights, training.volumes[order])
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    edges, tried = place[held_out], list[tuple[Rung, Labels]]()
+    while resolution >= 1.0 and len(tried) - _best(tried) <= 1:
+        tried.append(_rung(near, edges, resolution, seed))
         resolution /= _STEP
-    best = again[_best(again)][0].resolution
-    between = [_rung(training, held_out, best * step, seed) for step in (_STEP**0.5, _STEP**-0.5)]
-    return tried + again + between
+    best = tried[_best(tried)][0].resolution
+    tried += [_rung(near, edges, best * step, seed) for step in (_STEP**0.5, _STEP**-0.5)]
+    return [(rung, labels[place]) for rung, labels in tried]
 
 
 def _rung(training: Adjacency, held_out: NDArray[np.int64], resolution: float, seed: int) -> tuple[Rung, Labels]:

@@ -62,7 +62,7 @@ class Strengths:
 
     def sums(self) -> NDArray[np.float64]:
         """(k,) S_z, sum of F."""
-        return np.bincount(self.communities, self.values, self.n_communities)
+        return np.asarray(np.bincount(self.communities, self.values, self.n_communities), np.float64)
 
     def sizes(self) -> NDArray[np.int64]:
         """(k,) members that are linked inside."""
@@ -97,7 +97,10 @@ def background_likelihood(graph: Graph, propensity: NDArray[np.float64]) -> floa
 
 
 def one_community(graph: Graph, propensity: NDArray[np.float64]) -> tuple[Strengths, Background]:
-    """The model without communities, said with one: all nodes that have edges belong to it as much as they are linked."""
+    """The model without communities, said with one: all nodes that have edges belong to it, as much as they are linked.
+
+    propensity : (n,) theta, which become F.
+    """
     inside = propensity > 0
     indptr = np.concatenate([[0], np.cumsum(inside)]).astype(np.int64)
     degrees = graph.degrees[inside]

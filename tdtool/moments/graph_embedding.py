@@ -59,6 +59,7 @@ class GraphEmbedding:
         if k <= len(self._values):
             return
         n = self.n_nodes
+        k = min(max(k, len(self._values) * 3 // 2), n)  # whoever asks for more and more gets some ahead
         if n <= _DENSE_NODES or k > n // 4:
             values, vectors = scipy.linalg.eigh(self._matrix.toarray(), check_finite=False)
             order = np.arange(n)[::-1]

@@ -57,7 +57,7 @@ class SplitStar:
     @property
     def points(self) -> Matrix:
         """(n_x, k) the mean of the three views."""
-        return sum(self.leaves) / len(self.leaves)
+        return (self.leaves[0] + self.leaves[1] + self.leaves[2]) / len(self.leaves)
 
     def apply(self, directions: Matrix) -> Matrix:
         """G_j = T(I, u_j, u_j) for the columns u_j of directions (k, k)."""

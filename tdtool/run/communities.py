@@ -226,6 +226,10 @@ def _write_arrays(writer: hdf5.Writer, graph: Graph, found: FoundCommunities, pa
     writer.put("membership/community", fit.cover.communities)
     writer.put("membership/weight", fit.cover.weights)
     writer.put("membership/strength", fit.strengths)
+    if fit.mixture is not None:
+        writer.put("mixture/indptr", fit.mixture.indptr)
+        writer.put("mixture/community", fit.mixture.communities)
+        writer.put("mixture/share", fit.mixture.weights.astype(np.float32))
     writer.put("communities/size", fit.cover.sizes)
     writer.put("communities/lambda", fit.lambdas)
     writer.put("communities/conductance", found.conductance)

@@ -8,7 +8,7 @@ from typing import Any
 from tdtool.config import CommunitiesConfig
 from tdtool.data.graph import Graph
 from tdtool.errors import ResourceError
-from tdtool.models.community_choice import grid
+from tdtool.models.community_choice import grid, most_communities
 
 # Bytes measured in peaks of processes, on Linux.
 _BASE_BYTES = 200 << 20  # the program and its compiled loops
@@ -73,7 +73,8 @@ def planned_sizes(n_nodes: int, config: CommunitiesConfig, mode: str) -> list[in
     """The number that was asked for, or those that are tried first; [] where labels decide (sparse mode)."""
     if mode == "sparse":
         return []
-    return [config.n_communities] if config.n_communities else grid(n_nodes, config.max_communities)
+    most = config.max_communities or most_communities(n_nodes, 1)
+    return [config.n_communities] if config.n_communities else grid(most) or [1]
 
 
 def _fit_seconds(graph: Graph, sizes: list[int], mode: str, config: CommunitiesConfig) -> float:

@@ -28,7 +28,8 @@ class TensorCommunities(GraphClusterer):
     assume; tau : regularisation, in mean degrees; polish : iterations of likelihood; n_jobs : threads, None or -1 for
     all cores (any number gives the same bits); random_state : as in scikit-learn.
 
-    After fit: membership_ (n, n_components_) scipy csr_array, rows sum to 1 (a node in no community has an empty one);
+    After fit: membership_ (n, n_components_) scipy csr_array, graded shares, rows sum to 1 (a node in no community may
+    have an empty one); member_ (n, n_components_) the same of members only, those whose membership pays for itself;
     labels_ (n,) int64, the community with the largest share, -1 for none; n_components_; communities_, for each
     community its members as the graph has them, the strongest first; community_matrix_ (n_components_, n_components_)
     chance of a link between pure members (None beyond 2,000 communities); weights_ (n_components_,) links expected
@@ -79,7 +80,8 @@ class TensorCommunities(GraphClusterer):
             few = fit.cover.n_communities <= MOST_LINKED
             self.community_matrix_ = link_probability(graph, fit.cover) if few else None
         self._cover = fit.cover
-        self.membership_ = fit.cover.to_csr()
+        self.membership_ = (fit.cover if fit.mixture is None else fit.mixture).to_csr()
+        self.member_ = fit.cover.to_csr()
         self.labels_ = _labels(fit.cover)
         self.n_components_ = fit.cover.n_communities
         self.communities_ = _members(fit.cover, fit.strengths, nodes)

@@ -18,6 +18,7 @@ from tdtool.models.communities import CommunityFit, fit_communities
 from tdtool.models.community_choice import CommunityTrial
 from tdtool.models.cover import Cover
 from tdtool.models.edge_holdout import auc, degree_auc, split_edges
+from tdtool.models.graph_parts import UnsuitedError
 from tdtool.models.stability import stability
 
 
@@ -83,7 +84,7 @@ def _fitted(graph: Graph, config: CommunitiesConfig, stage: str) -> CommunityFit
 
         try:
             return fit_communities(graph, config, on_trial=told)
-        except ValueError as error:
+        except UnsuitedError as error:
             raise InputError(str(error), path=graph.path) from error
 
 

@@ -92,11 +92,12 @@ def evaluate_communities(
     to 5,000 nodes. Nodes of the truth that the graph does not have are left out and counted. Raises InputError when
     none is left, or a file cannot be read.
     """
-    names, found = read_communities(model)
+    names, found, mixture = read_communities(model)
     given = read_cover(truth, format=truth_format, config=source)
     known, notes = _on_graph(given, names, truth)
     scored = np.ones(found.n_nodes, np.bool_) if all_nodes else known.n_memberships > 0
     ours, theirs = found.restricted(scored), known.restricted(scored)
+    graded = None if mixture is None else mixture.restricted(scored)
     if not all_nodes and theirs.n_nodes < found.n_nodes:
         notes.append(
             f"the truth covers {theirs.n_nodes:,} of {found.n_nodes:,} nodes; the others are left out (--all-nodes)"
@@ -104,7 +105,7 @@ def evaluate_communities(
     if theirs.n_nodes and bool((theirs.sizes[theirs.sizes > 0] == theirs.n_nodes).all()):
         notes.append("every known community holds all scored nodes: ONMI, omega and recovery say nothing of that")
     counted = theirs.n_nodes <= OMEGA_NODES if omega is None else omega
-    scores, recovery = score_covers(ours, theirs, omega=counted)
+    scores, recovery = score_covers(ours, theirs, mixture=graded, omega=counted)
     return EvaluationOfCommunities(
         scores=scores,
         nodes="all" if all_nodes else "covered",
@@ -119,33 +120,43 @@ def evaluate_communities(
     )
 
 
-def score_covers(found: Cover, truth: Cover, *, omega: bool) -> tuple[dict[str, float | None], cover_scores.Recovery]:
-    """All scores of a cover against another of the same nodes, and which true communities are recovered."""
+def score_covers(
+    found: Cover, truth: Cover, *, mixture: Cover | None = None, omega: bool
+) -> tuple[dict[str, float | None], cover_scores.Recovery]:
+    """All scores of a cover against another of the same nodes, and which true communities are recovered.
+
+    mixture : graded shares of the found communities, which the membership error is about; None: those of the cover.
+    """
     recovery = cover_scores.recovery(found, truth)
     scores = {
         "onmi_max": cover_scores.onmi_max(found, truth),
         "onmi_lfk": cover_scores.onmi_lfk(found, truth),
         "average_f1": cover_scores.average_f1(found, truth),
         "omega": cover_scores.omega_index(found, truth) if omega else None,
-        "membership_error": cover_scores.membership_error(found, truth),
+        "membership_error": cover_scores.membership_error(found if mixture is None else mixture, truth),
         "recovery_ratio": recovery.ratio,
         "recovery_error": recovery.error,
     }
     return scores, recovery
 
 
-def read_communities(path: Path) -> tuple[list[str], Cover]:
-    """Names of the nodes and their memberships from a result of `tdtool communities`."""
+def read_communities(path: Path) -> tuple[list[str], Cover, Cover | None]:
+    """Names of the nodes, their memberships and graded shares (None: no such) from a result of `tdtool communities`."""
     with hdf5.open(path) as reader:
         reader.require("tdtool.communities")
         names = reader.get("nodes/name")
-        indptr, communities, weights = (reader.get(f"membership/{name}") for name in ("indptr", "community", "weight"))
-        n_communities = reader.shape("communities/size")[0]
-    try:
-        cover = Cover(indptr.astype(np.int64), communities.astype(np.int32), weights.astype(np.float64), n_communities)
-    except ValueError as error:
-        raise InputError(f"it is damaged: {error}", path=path, hint="run: tdtool verify") from error
-    return names, cover
+        try:
+            cover = _cover(reader, "membership", "weight")
+            mixture = _cover(reader, "mixture", "share") if "mixture/share" in reader else None
+        except ValueError as error:
+            raise InputError(f"it is damaged: {error}", path=path, hint="run: tdtool verify") from error
+    return names, cover, mixture
+
+
+def _cover(reader: hdf5.Reader, group: str, values: str) -> Cover:
+    indptr, communities, weights = (reader.get(f"{group}/{name}") for name in ("indptr", "community", values))
+    n_communities = reader.shape("communities/size")[0]
+    return Cover(indptr.astype(np.int64), communities.astype(np.int32), weights.astype(np.float64), n_communities)
 
 
 def _on_graph(given: FoundCover, names: list[str], path: str) -> tuple[Cover, list[str]]:

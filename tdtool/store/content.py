@@ -171,13 +171,28 @@ def check_partitions(reader: Reader) -> Iterator[Finding]:
 
 def check_memberships(reader: Reader) -> Iterator[Finding]:
     """Shares of each node that sum to 1, in communities that are there and as large as is said."""
-    path, n_communities = "membership/community", reader.shape("communities/size")[0]
+    sizes = np.zeros(reader.shape("communities/size")[0], np.int64)
+    wrong = list(_check_rows(reader, "membership", "weight", sizes))
+    yield from wrong
+    stored = reader.rows("communities/size", 0, sizes.size)
+    if not wrong and (np.any(stored != sizes) or np.any(np.diff(stored) > 0)):
+        yield Finding("communities/size", "is not how many nodes each has, descending")
+
+
+def check_mixture(reader: Reader) -> Iterator[Finding]:
+    """Graded shares of each node, which sum to 1 too."""
+    if "mixture/share" in reader:
+        yield from _check_rows(reader, "mixture", "share", np.zeros(reader.shape("communities/size")[0], np.int64))
+
+
+def _check_rows(reader: Reader, group: str, values: str, sizes: np.ndarray) -> Iterator[Finding]:
+    """Rows of communities with shares; `sizes` (k,) grows by the entries of each community."""
+    path, n_communities = f"{group}/community", sizes.size
     n_entries = reader.shape(path)[0]
-    indptr = reader.rows("membership/indptr", 0, reader.shape("membership/indptr")[0])
+    indptr = reader.rows(f"{group}/indptr", 0, reader.shape(f"{group}/indptr")[0])
     if not _climbs(indptr, n_entries):
-        yield Finding("membership/indptr", f"does not climb from 0 to {n_entries:,}")
+        yield Finding(f"{group}/indptr", f"does not climb from 0 to {n_entries:,}")
         return
-    sizes = np.zeros(n_communities, np.int64)
     for start, owners, communities in _owned(reader, path, indptr):
         if communities.min() < 0 or communities.max() >= n_communities:
             yield Finding(path, f"names communities outside the {n_communities:,}")
@@ -186,22 +201,19 @@ def check_memberships(reader: Reader) -> Iterator[Finding]:
             yield Finding(path, "does not ascend within a node")
             return
         sizes += np.bincount(communities[1 if start else 0 :], minlength=n_communities)
-    stored = reader.rows("communities/size", 0, n_communities)
-    if np.any(stored != sizes) or np.any(np.diff(stored) > 0):
-        yield Finding("communities/size", "is not how many nodes each has, descending")
-    yield from _check_shares(reader, indptr)
+    yield from _check_shares(reader, f"{group}/{values}", indptr)
 
 
-def _check_shares(reader: Reader, indptr: np.ndarray) -> Iterator[Finding]:
+def _check_shares(reader: Reader, path: str, indptr: np.ndarray) -> Iterator[Finding]:
     sums = np.zeros(indptr.size - 1)
-    for start, owners, shares in _owned(reader, "membership/weight", indptr):
+    for start, owners, shares in _owned(reader, path, indptr):
         fresh = slice(1 if start else 0, None)
         sums += np.bincount(owners[fresh], shares[fresh].astype(np.float64), minlength=sums.size)
         if shares.min() <= 0:
-            yield Finding("membership/weight", "has shares that are not above 0")
+            yield Finding(path, "has shares that are not above 0")
             return
     if np.any((np.abs(sums - 1) > _SUM_TOLERANCE) & (np.diff(indptr) > 0)):
-        yield Finding("membership/weight", "has nodes whose shares do not sum to 1")
+        yield Finding(path, "has nodes whose shares do not sum to 1")
 
 
 def check_links(reader: Reader) -> Iterator[Finding]:
@@ -243,5 +255,5 @@ _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.tucker": (check_orthonormal,),
     "tdtool.factors": (check_correlation,),
     "tdtool.graph": (check_graph, check_sides, check_partitions),
-    "tdtool.communities": (check_graph, check_memberships, check_links),
+    "tdtool.communities": (check_graph, check_memberships, check_mixture, check_links),
 }

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.errors import InputError
-from tdtool.store.content import check_graph, check_memberships
+from tdtool.store.content import check_graph, check_memberships, check_mixture
 from tdtool.store.export_formats import Held, Rows, Stored, write_json_records, write_npz, write_table
 from tdtool.store.export_graph_xml import DrawnGraph, shortest, write_gexf, write_graphml
 from tdtool.store.reader import Reader
@@ -48,6 +48,9 @@ def export_communities(part: Path, path: Path, reader: Reader) -> None:
         write_npz(part, _arrays(reader, found))
     elif suffix == ".json":
         write_json_records(part, _head(reader, found), "communities", _records(reader, found))
+    elif path.stem.endswith(".mixture"):
+        columns = {"node": "string", "community": "int32", "share": "float32"}
+        write_table(part, suffix, columns, _mixture_columns(reader))
     elif path.stem.endswith(".communities"):
         numbers = _per_community(reader)
         columns = {"community": "int32", **{name: _kind(values) for name, values in numbers.items()}}
@@ -100,7 +103,7 @@ class _Memberships:
 
 def _check(reader: Reader, *, graph: bool) -> None:
     """InputError unless memberships, and the graph, can be walked without leaving their arrays."""
-    for check in (check_memberships, check_graph) if graph else (check_memberships,):
+    for check in (check_memberships, check_mixture, *((check_graph,) if graph else ())):
         for finding in check(reader):
             hint = "run `tdtool verify` on it; restore it or make it again"
             raise InputError(f"{finding.where} {finding.what}", path=reader.path, hint=hint)
@@ -113,6 +116,17 @@ def _membership_columns(reader: Reader, found: _Memberships, dtype: np.dtype) ->
         nodes = [name for name, count in zip(names, np.diff(bounds).tolist(), strict=True) for _ in range(count)]
         numbers = (found.weights[entries].astype(dtype), found.strengths[entries].astype(dtype))
         yield [nodes, found.communities[entries].astype(np.int32), *numbers]
+
+
+def _mixture_columns(reader: Reader) -> Iterator[list[Any]]:
+    """Graded shares; those of the memberships where there are no others."""
+    group, values = ("mixture", "share") if "mixture/share" in reader else ("membership", "weight")
+    indptr, communities, shares = (reader.get(f"{group}/{name}") for name in ("indptr", "community", values))
+    for start, names in reader.blocks("nodes/name"):
+        bounds = indptr[start : start + len(names) + 1]
+        entries = slice(int(bounds[0]), int(bounds[-1]))
+        nodes = [name for name, count in zip(names, np.diff(bounds).tolist(), strict=True) for _ in range(count)]
+        yield [nodes, communities[entries].astype(np.int32), shares[entries].astype(np.float32)]
 
 
 def _per_community(reader: Reader) -> dict[str, NDArray[Any]]:

@@ -274,6 +274,15 @@ COMMUNITIES = FileSchema(
             "f",
             "of a member: two of them multiplied are the links expected between the two",
         ),
+        ArraySpec("mixture/indptr", ("node+1",), "i", "where each node's graded shares start", optional=True),
+        ArraySpec("mixture/community", ("share",), "i", "community of each share, ascending in a node", optional=True),
+        ArraySpec(
+            "mixture/share",
+            ("share",),
+            "f",
+            "graded share of the community in the node, members or not, from one percent on; a node's sum to 1",
+            optional=True,
+        ),
         ArraySpec("communities/size", ("community",), "i", "members, descending", "nodes"),
         ArraySpec("communities/lambda", ("community",), "f", "links that the community is expected to make inside"),
         ArraySpec(

@@ -267,7 +267,9 @@ def test_what_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("filler", ["\n", " ", "#\n", "a\n", 'x "" ', "k [ ] ", "k [ v [ ] ] ", "k [ x 1 ] "])
 def test_time_grows_with_the_length_only(tmp_path: Path, filler: str) -> None:
     path = tmp_path / "long.gml"
-    path.write_text(f"graph [ node [ id 1 ] node [ id 2 ]{filler * (400_000 // len(filler))} edge [ source 1 target 2 ] ]")
+    path.write_text(
+        f"graph [ node [ id 1 ] node [ id 2 ]{filler * (400_000 // len(filler))} edge [ source 1 target 2 ] ]"
+    )
     assert read(path).n_edges == 1
 
 

@@ -38,6 +38,19 @@ def test_order_has_the_nodes_of_one_label_together() -> None:
     assert np.count_nonzero(np.diff(choice.labels[choice.order])) == choice.n_labels - 1
 
 
+def test_large_loose_communities_are_not_cut_in_pieces(rng: np.random.Generator) -> None:
+    """12 blocks of 150 with 12 links a node: the dearest price makes ten times as many labels."""
+    block = np.repeat(np.arange(12), 900)
+    inside = block[:, None] * 150 + rng.integers(0, 150, (block.size, 2))
+    edges = np.concatenate((inside, rng.integers(0, 1800, (2000, 2))))
+    choice = choose_labels(Graph.from_edges(edges))
+    assert choice is not None
+    assert choice.rungs[0].n_labels > 100
+    assert choice.n_labels == 12
+    assert (choice.labels.reshape(12, 150) == choice.labels[::150, None]).mean() > 0.98
+    assert np.count_nonzero(np.diff(choice.labels[choice.order])) < 400
+
+
 def test_a_random_graph_predicts_nothing(rng: np.random.Generator) -> None:
     choice = choose_labels(Graph.from_edges(rng.integers(0, 3000, (15_000, 2))))
     assert choice is not None
