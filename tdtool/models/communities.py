@@ -26,9 +26,9 @@ _LEAST_SHARE = 0.01
 class CommunityFit:
     """Communities, largest first, and the model of the edges that they belong to.
 
-    cover : who belongs where, the memberships that pay for themselves; strengths : (entries,) float64 F of each entry of
-    the cover; mixture : the same communities with graded shares of at least one percent, as mixed-membership models
-    have them, None where there are none;
+    cover : who belongs where, the memberships that pay for themselves; strengths : (entries,) float64 F of its entries;
+    mixture : the same communities with graded shares of at least one percent, as mixed-membership models have them,
+    None where there are none;
     background, propensity (n,) : P(edge uv) = 1 - exp(-lambda_uv), lambda_uv = background propensity_u propensity_v +
     sum_z F_uz F_vz; lambdas : (k,) expected links inside each community, sum over pairs of F_uz F_vz;
     embedding : (n, q) float32 whitened coordinates, NaN for nodes outside of the components that were fitted, and
@@ -72,7 +72,7 @@ def fit_communities(
     found: DenseFit | SparseFit | None = None
     mode = chosen_mode(fitted, config)
     if mode == "sparse":
-        found = sparse_communities(fitted, config)
+        found = sparse_communities(fitted, config, propensity=propensity[parts.large])
         if found is None and config.mode == "sparse":
             raise UnsuitedError(
                 "label propagation finds no communities here, the graph is too dense for it: --mode dense"

@@ -11,7 +11,7 @@ from tdtool.models.overlap_em import Background, Strengths, from_dense, membersh
 _LOOSE_SHARE, _LEAST_LINKS = 0.2, 1.0
 _ROUNDS, _STEPS = 2, 3
 #: Bits that a membership must save for each that it costs.
-_PRICE = 3.0
+_PRICE = 1.0
 
 
 def loose_mask(expected: NDArray[np.float32]) -> NDArray[np.bool_]:
