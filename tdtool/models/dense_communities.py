@@ -188,8 +188,8 @@ class _Search:
         if not config.overlap:
             strengths = best_only(self.graph, strengths)
         else:
-            steps = {"n_iters": 0} if not config.polish else {}
-            mixture = graded(self.graph, best.expected, best.background, **steps)
+            faded = {} if config.polish else {"sparsity": ()}
+            mixture = graded(self.graph, best.expected, best.background, **faded)
         order = sorted(self.trials)
         return DenseFit(
             strengths=strengths,

@@ -9,6 +9,7 @@ edges enter by sums alone, so an iteration costs the edges times the communities
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ SPARSITY = 0.5
 #: Share of the iterations before memberships begin to fade.
 _FREE_SHARE = 1 / 3
 _PROPENSITY_STEPS, _SETTLED = 30, 1e-3
-_GRADED_STEPS, _GRADED_SPARSITY = 6, 1.0
+#: Expected links that fade in the last iterations for graded shares: much, so that traces go; then little.
+_GRADED_SPARSITY = (1.5,) * 4 + (0.5,) * 4
 _FIRST_BACKGROUND = 0.5
 
 
@@ -141,20 +143,25 @@ def dense_em(
 
 
 def graded(
-    graph: Graph, expected: NDArray[np.float32], background: Background, *, n_iters: int = _GRADED_STEPS
+    graph: Graph,
+    expected: NDArray[np.float32],
+    background: Background,
+    *,
+    sparsity: Sequence[float] = _GRADED_SPARSITY,
 ) -> NDArray[np.float32]:
-    """Mixed memberships: some more EM in which traces fade faster. expected : (n, k), as `dense_em` leaves them.
+    """Mixed memberships: some more EM in which traces fade faster. Returns (n, k) F, rows sum to 1 or are zero.
 
-    Returns (n, k) F, rows sum to 1 or are zero. Left alone, EM explains the background by a trace of every community
-    in every node, and the memberships of planted graphs get worse with every iteration.
+    expected : (n, k), as `dense_em` leaves them; sparsity : what fades in each iteration. Left alone, EM explains the
+    background by a trace of every community in every node, and the memberships of planted graphs get worse with every
+    iteration.
     """
     pairs, scale = background.pairs(graph.n_left), background.scale
-    for _ in range(n_iters):
+    for fading in sparsity:
         strengths = dense_strengths(expected, graph.n_left)
         args = (graph.indptr, graph.neighbours, graph.weights, strengths, scale, background.propensity)
         expected, shared = dense_pass(*args)
         scale = shared / 2 / pairs if pairs > 0 else 0.0
-        np.maximum(expected - np.float32(_GRADED_SPARSITY), 0, out=expected)
+        np.maximum(expected - np.float32(fading), 0, out=expected)
     strengths = dense_strengths(expected, graph.n_left)
     total = strengths.sum(axis=1, keepdims=True)
     return np.asarray(strengths / np.where(total > 0, total, 1), np.float32)

@@ -238,7 +238,8 @@ class _Bench:
         row.seconds = float(np.mean([run["seconds"] for run in found]))
         row.cpu_seconds = float(np.mean([run["cpu_seconds"] for run in found]))
         row.peak_rss_mb = found[-1]["peak_rss_mb"]
-        scored = [quality(cover, case) for cover in covers]
+        shares = [read_cover(run["mixture"]) if run.get("mixture") else None for run in found]
+        scored = [quality(cover, case, mixture) for cover, mixture in zip(covers, shares, strict=True)]
         row.quality = {key: float(np.mean([scores[key] for scores in scored])) for key in scored[0]}
         if not job.variant:
             self._covers[job.system, job.case] = covers[0]
@@ -284,7 +285,7 @@ def _about(options: argparse.Namespace, sizes: list[tuple[str, int, int, int]]) 
     if MMSB in names:
         lines.append(
             f"{MMSB}: block model, k {MMSB_COMMUNITIES}, mean degree {MMSB_DEGREE:g}, alpha0 {MMSB_ALPHA0:g}; "
-            f"'{BOUND}': 30 iterations of our EM"
+            f"'{BOUND}': our own EM"
         )
         lines.append(
             f"  from the true memberships; members, known and found: shares from {LEAST_SHARE:g} on; error: of all"

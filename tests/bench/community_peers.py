@@ -30,8 +30,6 @@ Detector = tuple[Callable[[int], Any], Callable[[Any], Cover]]
 
 #: A share from which a node counts as a member, for models whose shares are all positive; its largest always counts.
 _MEMBER_SHARE = 0.3
-#: Iterations of the EM that starts at the truth.
-_BOUND_ITERS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,15 +108,16 @@ def _tdtool(links: Links, **settings: Any) -> Detector:
 
 
 def prepare_bound(links: Links) -> Detector:
-    """EM of our model from the true memberships: what no detector of this model can be expected to surpass."""
+    """EM of our model, as we run it, from the true memberships: what no detector of this model can well surpass."""
+    from tdtool.config import CommunitiesConfig
     from tdtool.data.graph import Graph
-    from tdtool.models.overlap_em import dense_em, fit_propensity
+    from tdtool.models.overlap_em import dense_em, fit_propensity, graded
 
     graph = Graph.from_edges(links.edges, n_nodes=links.n_nodes)
     truth = links.truth().to_csr().toarray().astype(np.float32)
     propensity = fit_propensity(graph)
     return (
-        lambda seed: dense_em(graph, truth, propensity, n_iters=_BOUND_ITERS, sparsity=0.0)[0],
+        lambda seed: graded(graph, *dense_em(graph, truth, propensity, n_iters=CommunitiesConfig().polish)),
         Cover.from_dense,
     )
 
@@ -316,10 +315,14 @@ def main(task: Task, report: Callable[..., None]) -> None:
         cover = cover_of(found)
         if task.shuffle == "nodes":
             cover = cover.restricted(relabelling(task, n_nodes))
-        path = f"{task.covers}/{Path(task.graph).stem}.{task.system}.{task.shuffle}.{task.threads}.{run}.npz"
-        write_cover(path.replace(" ", "_"), cover)
+        name = f"{Path(task.graph).stem}.{task.system}.{task.shuffle}.{task.threads}.{run}.npz".replace(" ", "_")
+        write_cover(f"{task.covers}/{name}", cover)
+        mixture = getattr(found, "mixture", None)  # of systems that tell members from graded shares
+        if mixture is not None:
+            write_cover(f"{task.covers}/mixture.{name}", mixture)
         report(
-            cover=path.replace(" ", "_"),
+            cover=f"{task.covers}/{name}",
+            mixture=None if mixture is None else f"{task.covers}/mixture.{name}",
             seconds=watch.seconds,
             cpu_seconds=watch.cpu_seconds,
             peak_rss_mb=peak,

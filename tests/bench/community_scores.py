@@ -21,14 +21,15 @@ _OURS, _GIVEN = "tdtool", "tdtool given k"
 _TIMED = {_OURS: (_GIVEN,), _GIVEN: ("bigclam@k", "karateclub@k")}
 
 
-def quality(found: Cover, case: Case) -> dict[str, float]:
+def quality(found: Cover, case: Case, mixture: Cover | None = None) -> dict[str, float]:
     """Scores of a cover over the nodes that a true community holds; "_all": over every node.
 
-    On a planted graph the error is of all shares, the others of `members` on both sides.
+    On a planted graph the error is of all shares (of `mixture` where a system has them apart from its members), the
+    others of `members` on both sides.
     """
     scores = {"k": float((found.sizes > 0).sum())}
     if case.memberships is not None:
-        scores["error"] = membership_error(found, case.memberships)
+        scores["error"] = membership_error(mixture or found, case.memberships)
         found = members(found)
     over = {"": (found.restricted(case.covered), case.truth.restricted(case.covered))}
     if case.covered.size < case.n_nodes:
