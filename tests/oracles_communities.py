@@ -187,11 +187,3 @@ def symmetrised(tensor: Array) -> Array:
 def along(tensor: Array, directions: Array) -> Array:
     """G[:, j] = T(I, u_j, u_j)."""
     return np.stack([tensor @ u @ u for u in directions.T], axis=1)
-
-
-# ---- choice
-
-
-def most_worthy(objective: dict[int, float]) -> int:
-    """The number with the largest objective, of equals the smallest."""
-    return min(objective, key=lambda k: (-objective[k], k))

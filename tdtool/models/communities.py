@@ -15,7 +15,8 @@ from tdtool.models.community_choice import CommunityTrial, description
 from tdtool.models.cover import Cover
 from tdtool.models.dense_communities import DenseFit, dense_communities
 from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, UnsuitedError, parts_of, subgraph
-from tdtool.models.overlap_em import Background, Strengths, background_likelihood, fit_propensity, with_expected
+from tdtool.models.overlap_em import fit_propensity, with_expected
+from tdtool.models.overlap_model import Background, Strengths, background_likelihood
 from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_communities
 
 #: Shares of a mixture below this are not kept.
@@ -184,12 +185,14 @@ def _mixture(
 ) -> Cover | None:
     if not isinstance(found, DenseFit) or found.mixture is None:
         return None
-    there = found.mixture >= _LEAST_SHARE
-    node, community = np.nonzero(there & (place[: found.mixture.shape[1]] >= 0))
-    whole = [np.full(len(members), place[number]) for number, members in enumerate(parts.small, found.mixture.shape[1])]
-    nodes = np.concatenate([parts.large[node], *parts.small])
-    communities = np.concatenate([place[community], *whole])
-    shares = np.concatenate([found.mixture[node, community], np.ones(len(nodes) - len(node))]).astype(np.float64)
+    graded = found.mixture
+    totals = np.bincount(graded.nodes, graded.values, len(parts.large))
+    shares = graded.values / np.maximum(totals, np.finfo(float).tiny)[graded.nodes]
+    there = (shares >= _LEAST_SHARE) & (place[graded.communities] >= 0)
+    whole = [np.full(len(members), place[number]) for number, members in enumerate(parts.small, graded.n_communities)]
+    nodes = np.concatenate([parts.large[graded.nodes[there]], *parts.small])
+    communities = np.concatenate([place[graded.communities[there]], *whole])
+    shares = np.concatenate([shares[there], np.ones(len(nodes) - int(there.sum()))])
     return Cover.from_entries(nodes, communities, shares, n_nodes=graph.n_nodes, n_communities=n_communities)
 
 

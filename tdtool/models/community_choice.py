@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.models.graph_parts import LEAST_MEMBERS
-from tdtool.models.overlap_em import Background, Strengths, from_dense, log_likelihood, sparse_em
+from tdtool.models.overlap_em import sparse_em, with_expected
+from tdtool.models.overlap_model import Background, Strengths, log_likelihood
 
 #: A node's memberships of at least this share of its largest are told apart when numbers of communities are compared.
 STRICT_SHARE = 0.75
@@ -29,30 +29,24 @@ class CommunityTrial:
     objective: float
 
 
-def strict_mask(expected: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Memberships that nobody would miss. expected : (n, k) expected links."""
-    most = expected.max(axis=1, keepdims=True)
-    return (expected >= STRICT_SHARE * most) & (expected > 0)
-
-
 def description(graph: Graph, found: Strengths, background: Background, empty: float) -> tuple[float, float, int]:
     """gain : bits that the edges cost less than without communities; cost : bits to write the memberships down; k."""
     gain = (log_likelihood(graph, found, background) - empty) / math.log(2)
-    kappa = np.bincount(found.communities, found.expected, found.n_communities) + 1
+    links = found.links()
     counts = np.diff(found.indptr)
     n_found = int((np.bincount(found.communities, minlength=found.n_communities) >= LEAST_MEMBERS).sum())
-    choices = float(np.log2(kappa.sum() / kappa)[found.communities].sum())
+    choices = float(np.log2(links.sum() / links)[found.communities].sum())
     further = 0.5 * float((np.maximum(counts - 1, 0) * np.log2(graph.degrees + 1)).sum())
     return gain, choices + further + 0.5 * n_found * math.log2(max(graph.n_edges, 2)), n_found
 
 
 def strict_description(
-    graph: Graph, expected: NDArray[np.float32], background: Background, empty: float
+    graph: Graph, found: Strengths, background: Background, empty: float
 ) -> tuple[float, float, int]:
-    """`description` of the strict memberships among expected links (n, k), after a few steps of EM on them alone."""
-    found = from_dense(graph, expected, strict_mask(expected))
-    found, background = sparse_em(graph, found, background, n_iters=_STEPS)
-    return description(graph, found, background, empty)
+    """`description` of the memberships that nobody would miss, after a few steps of EM on them alone."""
+    strict = found.kept((found.expected >= STRICT_SHARE * found.strongest()) & (found.expected > 0))
+    strict = with_expected(graph, strict, strict.expected)
+    return description(graph, *sparse_em(graph, strict, background, sparsity=(0.0,) * _STEPS), empty)
 
 
 def most_communities(n_nodes: int, n_components: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
+from tdtool.kernels import propagation_cpu
 from tdtool.kernels.triangles_cpu import count_triangles
 
 #: Communities of fewer nodes are none.
@@ -64,6 +65,18 @@ def subgraph(graph: Graph, nodes: NDArray[np.int64]) -> Graph:
         ids=nodes,
         n_left=None if graph.n_left is None else int((nodes < graph.n_left).sum()),
     )
+
+
+def reordered(graph: Graph, order: NDArray[np.int64] | None) -> Graph:
+    """The graph with node order[i] as node i; neighbours are not sorted then. None: as it is.
+
+    The sides of a bipartite graph must stay apart.
+    """
+    if order is None:
+        return graph
+    weights = np.empty(0, np.float32) if graph.weights is None else graph.weights
+    indptr, neighbours, moved = propagation_cpu.reordered(graph.indptr, graph.neighbours, weights, order)
+    return Graph(indptr, neighbours, None if graph.weights is None else moved, order, n_left=graph.n_left)
 
 
 def transitivity(graph: Graph) -> float:

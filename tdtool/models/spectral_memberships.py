@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.decompose.power import PowerFit, leading_rows, orthogonal_power
+from tdtool.models.graph_parts import UnsuitedError
 from tdtool.moments.split_star import SplitStar
 from tdtool.moments.three_star import ThreeStar
 
@@ -26,18 +27,21 @@ def spectral_memberships(
     """
     moment = ThreeStar.of(points, node_weights, alpha0=alpha0)
     fit = orthogonal_power(moment.apply, leading_rows(moment.points, node_weights))
-    return _shares(_pure_is_one(moment.points @ fit.vectors, node_weights)), fit
+    return _shares(_pure_is_one(moment.points, fit)), fit
 
 
 def split_memberships(graph: Graph, k: int, *, tau: float, seed: int) -> NDArray[np.float32]:
-    """The same (n, k) from four parts of the nodes: see SplitStar. ValueError: k is too large for the parts.
+    """The same (n, k) from four parts of the nodes: see SplitStar. UnsuitedError: it does not work for this graph.
 
     The centres have memberships of their own, every other node the mean of its neighbours among them.
     """
-    moment = SplitStar.of(graph, k, tau=tau, seed=seed)
+    try:
+        moment = SplitStar.of(graph, k, tau=tau, seed=seed)
+    except ValueError as error:
+        raise UnsuitedError(str(error)) from error
     fit = orthogonal_power(moment.apply, leading_rows(moment.points, moment.weights))
     memberships = np.zeros((graph.n_nodes, k), np.float32)
-    memberships[moment.centres] = _shares(_pure_is_one(moment.points @ fit.vectors, moment.weights))
+    memberships[moment.centres] = _shares(_pure_is_one(moment.points, fit))
     around = _shares(graph.adjacency() @ memberships)
     around[moment.centres] = memberships[moment.centres]
     around[around.sum(axis=1) == 0] = 1 / k  # no neighbour among the centres: EM will tell
@@ -56,10 +60,9 @@ def nearly_pure(memberships: NDArray[np.float32], *, mixed: float = 0.05) -> NDA
     return (1 - np.float32(mixed)) * pure + np.float32(mixed) * memberships
 
 
-def _pure_is_one(coordinates: Matrix, weights: Matrix) -> Matrix:
-    """Coordinates along the directions, turned to be positive and scaled so that a pure member has 1."""
-    skewness = weights @ coordinates**3
-    return np.asarray(coordinates / np.where(skewness < 0, -1.0, 1.0) / np.maximum(np.abs(skewness), _TINY))
+def _pure_is_one(points: Matrix, fit: PowerFit) -> Matrix:
+    """Coordinates along the directions over lambda: 1 for a pure member; with alpha0 the same for all of these."""
+    return np.asarray(points @ fit.vectors / np.maximum(fit.weights, _TINY))
 
 
 def _shares(values: NDArray[Any]) -> NDArray[np.float32]:

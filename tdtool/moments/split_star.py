@@ -7,10 +7,9 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import ArpackError, svds
 
 from tdtool.data.graph import Graph
-from tdtool.kernels.hashing import hash_family
 
 Matrix = NDArray[np.float64]
 _PARTS = 4
@@ -32,8 +31,8 @@ class SplitStar:
 
     @classmethod
     def of(cls, graph: Graph, k: int, *, tau: float, seed: int) -> SplitStar:
-        """Nodes are dealt into parts by a hash of `seed` and their number. ValueError: k is too large for the parts."""
-        part = hash_family(graph.n_nodes, _PARTS, 1, rng=np.random.default_rng(seed)).buckets[0]
+        """Nodes are dealt into equal parts by `seed`. ValueError: k is too large, or the parts are hardly linked."""
+        part = np.random.default_rng(seed).permutation(graph.n_nodes) % _PARTS
         places = [np.flatnonzero(part == number) for number in range(_PARTS)]
         smallest = min(map(len, places))
         if k >= smallest:
@@ -48,7 +47,12 @@ class SplitStar:
         for others in places[1:]:
             block = rows[:, others].multiply(scale[places[0]][:, None]).multiply(scale[others][None, :]).tocsr()
             near = start if block.shape[0] <= block.shape[1] else np.sqrt(raised[others])
-            left, _, _ = svds(block, k, v0=near, return_singular_vectors="u")
+            try:
+                left, _, _ = svds(block, k, v0=near, return_singular_vectors="u")
+            except ArpackError as error:
+                raise ValueError(
+                    "the four parts of the nodes are hardly linked: --split takes denser graphs"
+                ) from error
             seen.append(np.asarray(left[:, ::-1]) / start[:, None])
         scaled = [points * start[:, None] for points in seen]
         turned = [seen[0], *(seen[i] @ scipy.linalg.orthogonal_procrustes(scaled[i], scaled[0])[0] for i in (1, 2))]

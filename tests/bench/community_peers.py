@@ -112,14 +112,17 @@ def prepare_bound(links: Links) -> Detector:
     from tdtool.config import CommunitiesConfig
     from tdtool.data.graph import Graph
     from tdtool.models.overlap_em import dense_em, fit_propensity, graded
+    from tdtool.models.overlap_model import Strengths
 
     graph = Graph.from_edges(links.edges, n_nodes=links.n_nodes)
     truth = links.truth().to_csr().toarray().astype(np.float32)
     propensity = fit_propensity(graph)
-    return (
-        lambda seed: graded(graph, *dense_em(graph, truth, propensity, n_iters=CommunitiesConfig().polish)),
-        Cover.from_dense,
-    )
+
+    def cover(found: Strengths) -> Cover:
+        nodes, communities, values = found.nodes, found.communities, found.values
+        return Cover.from_entries(nodes, communities, values, n_nodes=graph.n_nodes, n_communities=found.n_communities)
+
+    return lambda seed: graded(graph, *dense_em(graph, truth, propensity, n_iters=CommunitiesConfig().polish)), cover
 
 
 def prepare_leiden(links: Links) -> Detector:

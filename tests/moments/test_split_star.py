@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.data.planted_graph import planted_disjoint
-from tdtool.kernels.hashing import hash_family
 from tdtool.moments.split_star import SplitStar
 from tests import oracles_communities as oracles
 
@@ -29,7 +28,7 @@ def moment(graph: Graph) -> SplitStar:
 
 
 def parts(n_nodes: int) -> list[NDArray[np.int64]]:
-    part = hash_family(n_nodes, 4, 1, rng=np.random.default_rng(SEED)).buckets[0]
+    part = np.random.default_rng(SEED).permutation(n_nodes) % 4
     return [np.flatnonzero(part == number) for number in range(4)]
 
 
@@ -82,8 +81,20 @@ def test_a_seed_deals_the_nodes(graph: Graph, moment: SplitStar) -> None:
     assert set(other.centres) != set(moment.centres)
 
 
+def test_parts_are_of_one_size(moment: SplitStar) -> None:
+    """However few nodes: so that it is known beforehand how many communities they can tell apart."""
+    assert [len(part) for part in parts(90)] == [23, 23, 22, 22]
+    assert len(moment.centres) == 23
+
+
 def test_too_many_for_the_parts(graph: Graph) -> None:
-    smallest = min(len(part) for part in parts(90))
-    SplitStar.of(graph, smallest - 1, tau=TAU, seed=SEED)
-    with pytest.raises(ValueError, match=f"{smallest} communities from four parts of about {smallest} nodes"):
-        SplitStar.of(graph, smallest, tau=TAU, seed=SEED)
+    SplitStar.of(graph, 21, tau=TAU, seed=SEED)
+    with pytest.raises(ValueError, match="22 communities from four parts of about 22 nodes"):
+        SplitStar.of(graph, 22, tau=TAU, seed=SEED)
+
+
+def test_parts_without_links() -> None:
+    """All links of a star are those of one node, which is in one part only."""
+    star = Graph.from_edges(np.array([(0, leaf) for leaf in range(1, 40)]))
+    with pytest.raises(ValueError, match="hardly linked"):
+        SplitStar.of(star, 2, tau=TAU, seed=SEED)
