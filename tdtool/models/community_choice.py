@@ -55,12 +55,12 @@ def most_communities(n_nodes: int, n_components: int) -> int:
 
 
 def grid(last: int, *, ratio: float = 1.18) -> list[int]:
-    """Numbers of communities that are tried first, ascending, up to `last`."""
+    """Numbers of communities that are tried first, ascending, from 2 up to and with `last`."""
     found, value = [], 2.0
     while value <= last:
         found.append(round(value))
         value = max(value * ratio, value + 1)
-    return sorted(set(found))
+    return sorted({*found, last}) if found else []
 
 
 def refine(tried: dict[int, float], measure: Callable[[int], float], *, most: int = 12) -> int:

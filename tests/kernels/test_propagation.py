@@ -8,7 +8,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from tdtool.kernels import propagation_cpu as kernel
-from tdtool.kernels import sparse_blocks_cpu
 
 N, K = 11, 3
 CSR = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
@@ -121,22 +120,3 @@ def test_neighbour_labels_keeps_the_heaviest_and_of_equals_the_lower() -> None:
     everything = kernel.neighbour_labels(*csr(matrix), labels, 5, 8)
     assert everything[1][:4].tolist() == [0, 1, 2, 4]
     assert everything[2][:4].tolist() == [2.0, 3.0, 2.0, 2.0]
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_expected_links_of_the_block_model(matrix: NDArray[np.float64], weighted: bool) -> None:
-    draw = np.random.default_rng(3)
-    strengths = draw.random((N, K)) * (draw.random((N, K)) < 0.6)
-    strengths[4] *= 9.0
-    strengths[6] = 0.0
-    theta, background = draw.random(N), 0.7
-    used = matrix if weighted else (matrix > 0).astype(np.float64)
-    plain = background * np.outer(theta, theta)
-    links = used / -np.expm1(-(plain + strengths @ strengths.T))
-    stored = sp.csr_array(strengths)
-    out = np.full(stored.nnz, np.nan)
-    rows = (stored.indptr.astype(np.int64), stored.indices.astype(np.int32), stored.data)
-    share = sparse_blocks_cpu.expected_links(*csr(matrix, weighted=weighted), *rows, background, theta, out)
-    expected = strengths * (links @ strengths)
-    np.testing.assert_allclose(out, expected[strengths > 0], rtol=1e-6)
-    assert share == pytest.approx(np.triu(links * plain).sum(), rel=1e-6)
