@@ -68,11 +68,13 @@ def ingest(
     compressed; --format is then one of edges, csv, tsv, parquet, matrix-market, metis, graphml, gml, npz.
     """
     from tdtool.run import ingest as run
+    from tdtool.run.graphs import check_files
     from tdtool.run.outputs import default_output
 
     kind = run.kind_of(source) if kind == "auto" else kind
     _check_options(context, kind)
     output = output or default_output(source, kind)
+    check_files(source, output)
     check_outputs(output, (), force)
     result: IngestResult | GraphIngestResult
     if kind == "graph":

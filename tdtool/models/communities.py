@@ -21,6 +21,8 @@ from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_c
 
 #: Shares of a mixture below this are not kept.
 _LEAST_SHARE = 0.01
+#: Memberships of fewer expected links have faded to nothing.
+_LEAST_LINKS = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +120,11 @@ def _assembled(
     left_over = graph.n_nodes - int((np.diff(strengths.indptr) > 0).sum())
     empty = background_likelihood(graph, propensity)
     gain, cost, _ = description(graph, strengths, background, empty)
+    cover = _cover(strengths)
     reason = "every component of at least three nodes is a community" if found is None else found.reason
     return CommunityFit(
-        cover=_cover(strengths),
-        mixture=_mixture(graph, parts, found, place, strengths.n_communities),
+        cover=cover,
+        mixture=_mixture(parts, found, place, cover),
         strengths=strengths.values,
         background=background.scale,
         propensity=propensity,
@@ -150,8 +153,7 @@ def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> tuple
         expected.append(graph.degrees[members])
     node, community, links = (np.concatenate(part) for part in (nodes, communities, expected))
     n_communities = first + len(parts.small)
-    # What faded to nothing is no membership.
-    there = links > 0
+    there = links > _LEAST_LINKS
     sizes = np.bincount(community[there], minlength=n_communities)
     keep = there & (sizes[community] >= LEAST_MEMBERS)
     node, community, links = node[keep], community[keep], links[keep]
@@ -180,20 +182,20 @@ def _cover(strengths: Strengths) -> Cover:
     return Cover(strengths.indptr, strengths.communities, weights, strengths.n_communities)
 
 
-def _mixture(
-    graph: Graph, parts: Parts, found: DenseFit | SparseFit | None, place: NDArray[np.int64], n_communities: int
-) -> Cover | None:
+def _mixture(parts: Parts, found: DenseFit | SparseFit | None, place: NDArray[np.int64], cover: Cover) -> Cover | None:
     if not isinstance(found, DenseFit) or found.mixture is None:
         return None
     graded = found.mixture
     totals = np.bincount(graded.nodes, graded.values, len(parts.large))
     shares = graded.values / np.maximum(totals, np.finfo(float).tiny)[graded.nodes]
     there = (shares >= _LEAST_SHARE) & (place[graded.communities] >= 0)
-    whole = [np.full(len(members), place[number]) for number, members in enumerate(parts.small, graded.n_communities)]
-    nodes = np.concatenate([parts.large[graded.nodes[there]], *parts.small])
-    communities = np.concatenate([place[graded.communities[there]], *whole])
-    shares = np.concatenate([shares[there], np.ones(len(nodes) - int(there.sum()))])
-    return Cover.from_entries(nodes, communities, shares, n_nodes=graph.n_nodes, n_communities=n_communities)
+    mixed = parts.large[graded.nodes[there]]
+    # Who was not fitted, or has so few links that nothing is left of them, is as in the cover.
+    rest = ~np.isin(cover.entry_nodes(), mixed)
+    nodes = np.concatenate([mixed, cover.entry_nodes()[rest]])
+    communities = np.concatenate([place[graded.communities[there]], cover.communities[rest]])
+    shares = np.concatenate([shares[there], cover.weights[rest]])
+    return Cover.from_entries(nodes, communities, shares, n_nodes=cover.n_nodes, n_communities=cover.n_communities)
 
 
 def _inside(strengths: Strengths) -> NDArray[np.float64]:

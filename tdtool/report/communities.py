@@ -13,6 +13,7 @@ from tdtool.report.tables import Column, print_table
 _WHOLE, _LEAST = 0.995, 0.01  # a share that is told as all of the node; the least that is told
 _LEAST_SHARE = 0.001  # of all nodes
 _TRIALS = 10
+_LONGEST = 60  # characters of a name
 
 
 def print_choice(trials: Sequence[Mapping[str, Any]], chosen: int | None, reason: str) -> None:
@@ -83,7 +84,7 @@ def _size(row: Mapping[str, Any]) -> str:
 def print_bridges(rows: Sequence[Mapping[str, Any]], n_several: int) -> None:
     """Nodes of several communities with their shares. rows : as of `CommunityFacts.bridges`; n_several : of all."""
     columns = [Column("node"), Column("degree", right=True), Column("communities", wrap=True)]
-    table = [(row["node"], f"{row['degree']:,.4g}", _shares(row["communities"])) for row in rows]
+    table = [(shortened(row["node"]), f"{row['degree']:,.4g}", _shares(row["communities"])) for row in rows]
     left = n_several - len(rows)
     if left > 0:
         table.append((f"and {left:,} more", "", ""))
@@ -171,7 +172,13 @@ _NOT_SHORTER = "do not shorten the description of the edges: they may be chance"
 
 
 def _member(member: Mapping[str, Any]) -> str:
-    return member["node"] if member["share"] >= _WHOLE else f"{member['node']} ({_share(member['share'])})"
+    name = shortened(member["node"])
+    return name if member["share"] >= _WHOLE else f"{name} ({_share(member['share'])})"
+
+
+def shortened(name: str) -> str:
+    """A name as a table holds it: the end of a very long one is left out."""
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
 
 
 def _shares(pairs: Sequence[tuple[int, float]]) -> str:

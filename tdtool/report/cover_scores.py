@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tdtool.report.communities import shortened
 from tdtool.report.tables import Column, print_table
 
 #: Name, what a person should know, and whether more is better.
@@ -41,7 +42,7 @@ def print_known(communities: Sequence[Mapping[str, Any]], most: int) -> None:
     )
     rows = [
         (
-            community["name"],
+            shortened(community["name"]),
             f"{community['size']:,}",
             str(community["found"]) if community["found"] >= 0 else "-",
             f"{community['found_size']:,}" if community["found"] >= 0 else "-",
@@ -57,4 +58,4 @@ def print_known(communities: Sequence[Mapping[str, Any]], most: int) -> None:
 def compared_text(n_found: int, n_true: int, n_nodes: int, truth: str) -> str:
     """What was compared with what."""
     found = "1 found community" if n_found == 1 else f"{n_found:,} found communities"
-    return f"{found} against {n_true:,} known ({truth}), on {n_nodes:,} nodes."
+    return f"{found} against {n_true:,} known ({truth}), on {n_nodes:,} node{'' if n_nodes == 1 else 's'}."

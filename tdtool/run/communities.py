@@ -15,7 +15,7 @@ from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, as_json
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
-from tdtool.errors import InputError, ResourceError
+from tdtool.errors import InputError, ResourceError, TerminatedError
 from tdtool.models.communities import CommunityFit, chosen_mode
 from tdtool.run.communities_plan import CommunitiesPlan, check_memory, plan_of
 from tdtool.run.community_facts import CommunityFacts
@@ -23,6 +23,7 @@ from tdtool.run.community_fit import FoundCommunities, find_and_score
 from tdtool.run.corpora import announce_compilation
 from tdtool.run.graphs import (
     Components,
+    check_files,
     check_graph,
     check_options,
     find_components,
@@ -120,6 +121,7 @@ def find_communities(
     started = time.perf_counter()
     config = communities or CommunitiesConfig()
     check_options(config)
+    check_files(source, output, exports)
     hdf5.check_output(output, force)
     for path in exports:
         check_export(Path(path), force, graph=True)
@@ -196,6 +198,11 @@ def _in_words(source: str) -> Iterator[None]:
 
     try:
         yield
+    except SystemError as error:
+        # A signal that arrives while a compiled function is called comes out of it wrapped.
+        if isinstance(error.__cause__, (KeyboardInterrupt, TerminatedError)):
+            raise error.__cause__ from None
+        raise
     except MemoryError as error:
         raise ResourceError("not enough memory for the communities", path=source, hint=_SMALLER) from error
     except (np.linalg.LinAlgError, ArpackError) as error:

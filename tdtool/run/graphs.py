@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from tdtool.data.graph import Graph, read_graph
 from tdtool.errors import InputError, UsageError
 
 _NAMED = 3  # nodes that a message gives by name
+_SHOWN = 60  # characters of a name
 _FEW_LINKS = 2.0  # a node; fewer make a graph of trees
 _MODES = ("auto", "dense", "sparse")
 
@@ -34,6 +37,19 @@ def load_graph(source: str, config: GraphConfig, *, memory: int) -> Graph:
     return graph
 
 
+def check_files(source: str, output: Path, exports: Sequence[Path | str] = ()) -> None:
+    """UsageError when two of the files of a run are one and the same, so that one would take the other's place.
+
+    source : what is read, "-" for standard input; output, exports : what is written.
+    """
+    taken = {} if source == "-" else {Path(source).resolve(): "what is read"}
+    for path, what in ((output, "the result"), *((Path(path), "an export") for path in exports)):
+        if (place := path.resolve()) in taken:
+            hint = "choose another name with -o" if path is output else "choose another name for the export"
+            raise UsageError(f"{what} would take the place of {taken[place]}", path=path, hint=hint)
+        taken[place] = what
+
+
 def check_options(config: CommunitiesConfig) -> None:
     """UsageError for settings that contradict each other, whatever the graph is."""
     if config.mode not in _MODES:
@@ -47,7 +63,7 @@ def check_options(config: CommunitiesConfig) -> None:
         ("--tau", config.tau, 0.0),
     ):
         if value is not None and not least <= value < float("inf"):
-            raise UsageError(f"{name} is {value}; it must be at least {least:g}")
+            raise UsageError(f"{name} is {value}; it must be a number from {least:g} on")
     if not 0 <= config.holdout <= 0.5:
         raise UsageError(f"--holdout is {config.holdout}; it is a share of the edges, at most 0.5")
     if config.n_communities is not None and config.max_communities is not None:
@@ -61,7 +77,8 @@ def check_graph(graph: Graph, config: CommunitiesConfig, source: str) -> None:
         hint = "communities are found by links between different nodes"
         raise InputError(f"the graph has {nodes} and no edges", path=source, hint=hint)
     if only_pairs(graph):
-        what = f"its {graph.n_edges:,} edge{'' if graph.n_edges == 1 else 's'} link nodes in pairs only"
+        one = "its only edge links two nodes"
+        what = one if graph.n_edges == 1 else f"its {graph.n_edges:,} edges link nodes in pairs only"
         raise InputError(what, path=source, hint="a community has at least three nodes")
     k, most = config.n_communities, graph.n_nodes
     if k is not None and k > most:
@@ -93,7 +110,7 @@ def isolated_text(graph: Graph) -> str:
     alone = np.flatnonzero(graph.n_neighbours == 0)
     if not alone.size:
         return ""
-    first = ", ".join(graph.name(int(u)) for u in alone[:_NAMED])
+    first = ", ".join(graph.name(int(u))[:_SHOWN] for u in alone[:_NAMED])
     nodes = "1 node has" if alone.size == 1 else f"{alone.size:,} nodes have"
     return f"{nodes} no edges and {'is' if alone.size == 1 else 'are'} in no community (first: {first})"
 
@@ -106,7 +123,7 @@ def shape_warnings(graph: Graph) -> tuple[str, ...]:
         if linked > 2:
             return ("every node is linked to every other: nothing tells one group from another",)
     elif graph.n_edges == centre == linked - 1:
-        hub = graph.name(int(np.argmax(graph.n_neighbours)))
+        hub = graph.name(int(np.argmax(graph.n_neighbours)))[:_SHOWN]
         return (f"the graph is a star around {hub}: the others are linked to nothing else",)
     mean = 2 * graph.n_edges / max(linked, 1)
     if mean < _FEW_LINKS:

@@ -97,6 +97,8 @@ def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> D
 
 def export(path: Path, outputs: Sequence[Path], *, force: bool = False) -> None:
     """Write a result in other formats; nothing is written unless all can be."""
+    for output in outputs:
+        check_export(output, force, graph=True)  # what the file holds is not looked at yet
     if outputs:
         with hdf5.open(path) as reader:
             has_graph = reader.schema.name == "tdtool.communities"

@@ -208,7 +208,7 @@ def test_bipartite_graph_keeps_its_sides(tmp_path: Path) -> None:
     reader, book = np.repeat([0, 1, 2], [8, 9, 11]), np.repeat([0, 1, 2], [7, 5, 6])
     chance = np.where(reader[:, None] == book, 0.9, 0.03)
     edges = [(f"r{a:02}", f"b{b:02}") for a, b in np.argwhere(rng.random(chance.shape) < chance)]
-    config = CommunitiesConfig(3)
+    config = CommunitiesConfig(3, overlap=False)
     result = find_communities(
         saved(tmp_path, edges), tmp_path / "o.h5", graph=GraphConfig(bipartite=True), communities=config, workers=1
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +36,13 @@ _OURS = ["node", "community", "weight"]
 _WEIGHT_WORDS = {"weight", "membership", "share"}
 #: Fewer rows without a header are communities rather than a table.
 _LEAST_ROWS = 3
+#: A row of more cells that begins as a header does is a community with such names in it.
+_MOST_COLUMNS = 4
 _SHOWN = 40
 _LOOKED_AT = 8192
+
+#: Between tabs; a tab within quotes is part of a name.
+_TAB_CELL = re.compile(r'"(?:[^"]|"")*"(?=\t|$)|[^\t]+')
 
 #: A line of a file that says something: its number from 1 on, and its cells.
 Row = tuple[int, list[str]]
@@ -109,7 +115,7 @@ def _read_hdf5(source: Input, path: str) -> FoundCover:
     for node, (start, stop) in enumerate(itertools.pairwise(indptr)):
         for entry in range(start, stop):
             builder.add_row(names[node], str(communities[entry]), weights[entry])
-            builder.ledger.use()
+    builder.ledger.use(len(set(communities)))
     return builder.finished(FORMATS["hdf5"])
 
 
@@ -123,7 +129,7 @@ def _read_text(text: str, format: str, path: str) -> FoundCover:  # noqa: A002
     rows = _rows(text, path)
     if not rows:
         raise InputError("there is nothing in it but comments", path=path, hint=f"known formats: {_known()}")
-    header = _is_header(rows)
+    header = _is_header(rows, format)
     if format == "table" or (format == "auto" and (header or _is_table([cells for _, cells in rows]))):
         return _table(rows, header, path)
     return _communities(rows, path)
@@ -132,8 +138,8 @@ def _read_text(text: str, format: str, path: str) -> FoundCover:  # noqa: A002
 def _rows(text: str, path: str) -> list[Row]:
     lines = [(number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1)]
     spoken = [(number, line) for number, line in lines if line.strip() and not line.lstrip().startswith(_COMMENTS)]
-    split = _splitter([line for _, line in spoken])
     try:
+        split = _splitter([line for _, line in spoken])
         rows = [(number, split(line)) for number, line in spoken]
     except csv.Error as error:
         raise InputError(f"a line of it cannot be read: {error}", path=path) from error
@@ -142,16 +148,18 @@ def _rows(text: str, path: str) -> list[Row]:
 
 def _splitter(lines: list[str]) -> Callable[[str], list[str]]:
     """How the lines are cut into cells."""
-    if any("\t" in line.strip() for line in lines):
+    titled = bool(lines) and _is_titled([cell.lower() for cell in _comma_cells(lines[0])])
+    if any("\t" in line.strip() for line in lines) and not titled:
         return _tab_cells
     several = [line for line in lines if len(line.replace(",", " ").split()) > 1]
-    if several and all("," in line for line in several):
+    if titled or (several and all("," in line for line in several)):
         return _comma_cells
     return str.split
 
 
 def _tab_cells(line: str) -> list[str]:
-    cells = [cell.strip() for cell in line.split("\t") if cell.strip()]
+    parts = _TAB_CELL.findall(line) if '"' in line else line.split("\t")
+    cells = [cell.strip() for cell in parts if cell.strip()]
     return [_unquoted(cell) for cell in cells] if '"' in line else cells
 
 
@@ -168,10 +176,18 @@ def _comma_cells(line: str) -> list[str]:
     return [cell.strip() for cell in cells if cell.strip()]
 
 
-def _is_header(rows: list[Row]) -> bool:
-    first = rows[0][1]
+def _is_header(rows: list[Row], format: str) -> bool:  # noqa: A002
+    """Whether the first row names the columns; of rows of several lengths only when it leaves no doubt."""
+    first = [cell.lower() for cell in rows[0][1]]
+    if len(first) < 2 or first[0] not in _NODE_WORDS:
+        return False
     same = len({len(cells) for _, cells in rows}) == 1
-    return len(first) > 1 and same and first[0].lower() in _NODE_WORDS
+    return same or format == "table" or _is_titled(first)
+
+
+def _is_titled(first: list[str]) -> bool:
+    """Whether cells in lower case are names of columns and nothing else: node, community and perhaps more."""
+    return first[0] in _NODE_WORDS and len(_COMMUNITY_WORDS & set(first[1:])) == 1 and len(first) <= _MOST_COLUMNS
 
 
 def _is_table(rows: list[list[str]]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tdtool.data.readers.decompress import compression_of
 from tdtool.data.readers.formats import refuse
 from tdtool.data.readers.streams import Input
 from tdtool.data.readers.tensor_formats import HDF5_MAGIC
@@ -42,6 +43,7 @@ _REFUSED = (
     (re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{])'), "it is JSON"),
     (re.compile(rb"dl\s+n\s*=", re.IGNORECASE), "it is a UCINET file"),
 )
+_LOOKED_AT = 200  # bytes
 _HINT = "save the graph as GraphML, GML or an edge list"
 
 
@@ -92,13 +94,28 @@ def _xml(text: bytes, path: str) -> str:
 
 def _refuse_rest(head: bytes, suffix: str, path: str) -> None:
     """InputError for what holds no lines of edges."""
-    if b"\0" in head[:8192] and not head.startswith((b"\xff\xfe", b"\xfe\xff", b"ARROW1", b"\x93NUMPY")):
+    _refuse_encodings(head, path)
+    if head[257:262] == b"ustar":
+        raise InputError("it is a tar archive", path=path, hint="unpack it and name the file with the edges")
+    known = head.startswith((b"\xff\xfe", b"\xfe\xff", b"ARROW1", b"\x93NUMPY")) or compression_of(head) is not None
+    if b"\0" in head[:8192] and not known:
         hint = f"known are {', '.join(FORMATS)}"
         raise InputError("it is a binary file of no known format", path=path, hint=hint)
     refuse(head, suffix, path)
     for pattern, what in _REFUSED:
         if pattern.match(head.removeprefix(BYTE_ORDER_MARK)):
             raise InputError(what, path=path, hint=_HINT)
+
+
+def _refuse_encodings(head: bytes, path: str) -> None:
+    """InputError for text of two or four bytes a letter, where it does not say so itself or could be mistaken."""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        raise InputError("it is UTF-32 text; UTF-8 is needed", path=path, hint="convert it: iconv -f UTF-32 -t UTF-8")
+    start = head[:_LOOKED_AT]
+    for name, letters, rest in (("UTF-16LE", start[::2], start[1::2]), ("UTF-16BE", start[1::2], start[::2])):
+        if rest and not any(rest) and 0 not in letters:
+            hint = f"convert it: iconv -f {name} -t UTF-8"
+            raise InputError("it looks like UTF-16 text; UTF-8 is needed", path=path, hint=hint)
 
 
 def _is_metis(source: Input) -> bool:

@@ -90,7 +90,9 @@ class NamedGraph:
         if not self._labels:
             return keys, ()
         if len(self._labels) < len(keys):
-            return keys, (f"{len(keys) - len(self._labels):,} nodes have no label: nodes are called by their ids",)
+            n = len(keys) - len(self._labels)
+            without = "1 node has" if n == 1 else f"{n:,} nodes have"
+            return keys, (f"{without} no label: nodes are called by their ids",)
         labels = [self._labels[code] for code in range(len(keys))]
         if len(set(labels)) < len(labels):
             return keys, ("some nodes share a label: nodes are called by their ids",)

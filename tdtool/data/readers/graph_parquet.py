@@ -78,7 +78,7 @@ def _choose(file: pq.ParquetFile, config: GraphConfig, path: str) -> _Columns:
     if len(names) < 2:
         raise InputError("the table has one column; an edge needs two", path=path)
     cells = [tuple(column_cells(column)) for column in sample.columns]
-    ends = edge_ends(names, len(names), config, path)
+    ends = edge_ends(names, cells, config, path)
     weight, notes = edge_weight(names, cells, ends, config, path)
     kinds = [_kind(sample.schema.field(end), path) for end in ends]
     return _Columns(

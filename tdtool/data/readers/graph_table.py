@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import csv
 import dataclasses
+import itertools
 import math
 import re
 
@@ -47,6 +48,11 @@ _WEIGHTS = ("weight", "weights", "w", "value", "strength", "count", "counts", "n
 _NO_WEIGHTS = re.compile(r"time|date|year|month|day|\bid\b|type|label|index|sign|edge|kind|class")
 #: Whole numbers from here on look like seconds since 1970 (March 1973 and later).
 _TIMES_FROM = 1e8
+#: A column that counts its rows, of so many or more, is no weight.
+_COUNTED = 10
+_DIGITS = 18
+_UNNAMED = re.compile(r"|unnamed: ?\d+|__index_level_\d+__", re.IGNORECASE)
+_ARROWS = frozenset(("->", "-->", "--", "=>", "<->", "<-->", "→", "↔", "—"))
 _HINT = "a line for each edge: two names and perhaps a weight, separated by blanks, tabs or commas"
 
 
@@ -97,7 +103,7 @@ def plan_edges(source: Input, kind: str, config: GraphConfig) -> EdgePlan:
     if names is not None and not rows:
         raise InputError("there are names of columns and no edges below them", path=path, line=line)
     columns = list(zip(*(rows if names is not None or len(cells[0]) != n_columns else [cells[0], *rows]), strict=True))
-    ends = edge_ends(names, n_columns, config, path)
+    ends = edge_ends(names, columns, config, path)
     weight, why = edge_weight(names, columns, ends, config, path)
     numbers = all(_WHOLE.fullmatch(cell) for end in ends for cell in columns[end])
     directed, bipartite, origin, promised = _comments(sample.comments)
@@ -200,8 +206,14 @@ def _header(first: list[str], rest: list[list[str]], config: GraphConfig) -> lis
     return first if any(changes) and not is_number(first[0]) else None
 
 
-def edge_ends(names: list[str] | None, n_columns: int, config: GraphConfig, path: str) -> tuple[int, int]:
-    """The columns of the two ends: as the user says, by their names, or the first two."""
+def edge_ends(
+    names: list[str] | None, columns: list[tuple[str, ...]], config: GraphConfig, path: str
+) -> tuple[int, int]:
+    """The columns of the two ends: as the user says, by their names, or the first two that can be.
+
+    columns : the cells of a sample.
+    """
+    n_columns = len(columns)
     if config.columns is not None:
         given = [_position(name, names, n_columns, path) for name in config.columns.split(",")]
         if len(given) != 2 or given[0] == given[1]:
@@ -214,10 +226,24 @@ def edge_ends(names: list[str] | None, n_columns: int, config: GraphConfig, path
         if one in simple and other in simple:
             return simple.index(one), simple.index(other)
     taken = _position(config.weight, names, n_columns, path) if config.weight not in (None, "none") else -1
-    free = [column for column in range(n_columns) if column != taken]
+    none = _no_ends(names, columns)
+    free = [column for column in range(n_columns) if column != taken and column not in none]
     if len(free) < 2:
         raise InputError("besides the weight there is one column; an edge needs two", path=path, hint=_HINT)
     return free[0], free[1]
+
+
+def _no_ends(names: list[str] | None, columns: list[tuple[str, ...]]) -> set[int]:
+    """Columns of arrows ("a -> b"), and of numbers of the rows, as pandas and R write them before the others."""
+    arrows = {column for column, cells in enumerate(columns) if cells and _ARROWS.issuperset(cells)}
+    numbers = {0} if names is not None and _UNNAMED.fullmatch(names[0]) and _counts(columns[0]) else set[int]()
+    return arrows | numbers if len(columns) - len(arrows | numbers) > 1 else set()
+
+
+def _counts(cells: tuple[str, ...]) -> bool:
+    """Whether a column counts its rows."""
+    numbers = [int(cell) for cell in cells if cell.isdecimal() and len(cell) <= _DIGITS]
+    return len(numbers) == len(cells) and all(after == one + 1 for one, after in itertools.pairwise(numbers))
 
 
 def edge_weight(
@@ -236,13 +262,17 @@ def edge_weight(
     column = next((simple.index(name) for name in _WEIGHTS if name in simple and simple.index(name) not in ends), -1)
     if column >= 0:
         return column, ()
-    third = next((column for column in range(n_columns) if column not in ends), -1)
+    used = {*ends, *_no_ends(names, columns)}
+    third = next((column for column in range(n_columns) if column not in used), -1)
     if third < 0 or (names is not None and (n_columns > 3 or _NO_WEIGHTS.search(names[third].lower()))):
         return -1, _unused(names, n_columns, ends)
     if columns[third][0].startswith("{"):
         return (third if any("weight" in cell for cell in columns[third]) else -1), ()
     if not all(map(is_number, columns[third])):
         return -1, _unused(names, n_columns, ends)
+    if len(columns[third]) >= _COUNTED and _counts(columns[third]):
+        about = f"column {_named(third, names)} counts the rows and is not used (--weight {third + 1} takes it)"
+        return -1, (about,)
     if all(cell.isdecimal() and float(cell) >= _TIMES_FROM for cell in columns[third]):
         about = f"column {_named(third, names)} looks like times and is not used (--weight {third + 1} takes it)"
         return -1, (about,)
