@@ -75,7 +75,7 @@ def evaluate(
     workers: int | None,
     memory: int | None,
 ) -> None:
-    """Score a model on other documents, or communities against known ones.
+    """Score a model on other documents or known communities.
 
     Topics: every document of CORPUS is scored: half of its words tell its topics, the other half are predicted
     (perplexity by document completion). Coherence is that of the model's topics in CORPUS.

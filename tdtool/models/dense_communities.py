@@ -23,8 +23,13 @@ from tdtool.moments.graph_embedding import GraphEmbedding
 #: From so many nodes on, those of one community are laid together: passes over the edges wait for memory less.
 _BULK_NODES = 20_000
 _PRUNING_STEPS = 3
-#: Larger numbers are not looked at when so many of the grid in a row were worse than this share of the best.
-_PATIENCE, _CLEARLY_WORSE = 2, 0.85
+#: Larger numbers are not looked at when so many of the grid in a row were worse than the best by this share, for a
+#: thousand nodes or fewer; of larger graphs objectives vary less from one number to the next.
+_PATIENCE, _CLEARLY_WORSE, _LEAST_WORSE = 2, 0.15, 0.03
+#: The grid of large graphs is coarser: a fit takes seconds there, and the search between its numbers finds the best.
+_BULK_RATIO = 1.3
+#: Eigenvectors that a search begins with: one by one they cost more, above all where their eigenvalues lie close.
+_FIRST_VECTORS, _FIRST_BULK_VECTORS = 24, 64
 #: Bits saved for each bit of description, where nothing pays at the full price.
 _LOW_PRICE = 0.75
 #: Communities that leave more of the nodes out are those of a few hubs: the low price may find better ones.
@@ -166,10 +171,15 @@ class _Search:
         """The best of the grid and of the numbers between; None when no number pays."""
         tried: dict[int, float] = {}
         worse = 0
-        for k in grid(self.last):
+        clearly = max(_CLEARLY_WORSE * min(1.0, math.sqrt(1000 / self.graph.n_nodes)), _LEAST_WORSE)
+        is_bulk = self.graph.n_nodes >= _BULK_NODES
+        numbers = grid(self.last, ratio=_BULK_RATIO) if is_bulk else grid(self.last)
+        if not self.config.split:
+            self.embedding.reach(min(self.last, _FIRST_BULK_VECTORS if is_bulk else _FIRST_VECTORS))
+        for k in numbers:
             best = max(tried.values(), default=-math.inf)
             tried[k] = self.measure(k)
-            worse = worse + 1 if tried[k] < best - (1 - _CLEARLY_WORSE) * abs(best) else 0
+            worse = worse + 1 if tried[k] < best - clearly * abs(best) else 0
             if worse >= _PATIENCE:
                 break
         if not tried:

@@ -45,15 +45,16 @@ class GraphEmbedding:
 
     def eigenvalues(self, k: int) -> NDArray[np.float64]:
         """(k,) float64, descending, in [-1, 1]."""
-        self._reach(k)
+        self.reach(k)
         return self._values[:k].astype(np.float64)
 
     def points(self, k: int) -> NDArray[np.float64]:
         """X : (n, k) float64, the first k columns of any larger one."""
-        self._reach(k)
+        self.reach(k)
         return np.asarray(self._vectors[:, :k] / np.sqrt(self.node_weights)[:, None])
 
-    def _reach(self, k: int) -> None:
+    def reach(self, k: int) -> None:
+        """Compute the first k eigenpairs. ValueError: k > n."""
         if k > self.n_nodes:
             raise ValueError(f"{k} eigenvectors of a graph of {self.n_nodes} nodes")
         if k <= len(self._values):

@@ -199,15 +199,22 @@ def _in_words(source: str) -> Iterator[None]:
     try:
         yield
     except SystemError as error:
-        # A signal that arrives while a compiled function is called comes out of it wrapped.
-        if isinstance(error.__cause__, (KeyboardInterrupt, TerminatedError)):
-            raise error.__cause__ from None
+        if (signal := _signal_in(error)) is not None:
+            raise signal from None
         raise
     except MemoryError as error:
         raise ResourceError("not enough memory for the communities", path=source, hint=_SMALLER) from error
     except (np.linalg.LinAlgError, ArpackError) as error:
         hint = "its weights may be of too different sizes; or take fewer communities"
         raise InputError(f"the communities could not be found: {error}", path=source, hint=hint) from error
+
+
+def _signal_in(error: BaseException) -> BaseException | None:
+    """A signal that arrived while a compiled function was called: it comes out of it wrapped, perhaps several times."""
+    cause = error.__cause__
+    while isinstance(cause, SystemError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, (KeyboardInterrupt, TerminatedError)) else None
 
 
 def _limit(memory: int | None) -> int:

@@ -93,7 +93,8 @@ def check_memory(plan: CommunitiesPlan, limit: int, source: str) -> None:
         most = f"up to {max(plan.communities):,} " if plan.communities else ""
         what = f"finding {most}communities of {plan.n_nodes:,} nodes in {plan.mode} mode"
         need = f"{what} needs about {_size(plan.held_bytes)} of memory, and {_size(limit)} may be used"
-        raise ResourceError(need, path=source, hint=f"{_OUT_OF_MEMORY}; or allow more with --memory")
+        less = _OUT_OF_MEMORY if plan.mode == "dense" else "take a part of the graph"
+        raise ResourceError(need, path=source, hint=f"{less}; or allow more with --memory")
 
 
 def _size(amount: int) -> str:

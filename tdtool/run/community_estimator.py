@@ -16,7 +16,7 @@ from tdtool.models.communities import fit_communities
 from tdtool.models.cover import Cover
 from tdtool.models.graph_scores import MOST_LINKED, link_probability, overlapping_modularity
 from tdtool.run.estimator_base import GraphClusterer, check_fitted, seed_of
-from tdtool.run.graphs import only_pairs
+from tdtool.run.graphs import MODES, only_pairs
 from tdtool.run.threads import limited
 
 
@@ -102,14 +102,15 @@ class TensorCommunities(GraphClusterer):
 
     def _config(self, graph: Graph) -> CommunitiesConfig:
         k, most = self.n_components, self.max_components
+        self._check()
         if graph.n_edges == 0:
-            raise ValueError(f"X has {graph.n_nodes} nodes and no edges; communities need edges")
+            raise ValueError(
+                f"X has {graph.n_nodes} node{'' if graph.n_nodes == 1 else 's'} and no edges; communities need edges"
+            )
         if only_pairs(graph):
             raise ValueError("the edges of X link nodes in pairs only; a community has at least three nodes")
         if k is not None and not 1 <= k <= graph.n_nodes:
             raise ValueError(f"n_components is {k}; it must be between 1 and the {graph.n_nodes} nodes of X")
-        if most is not None and most < 1:
-            raise ValueError(f"max_components is {most}; it must be at least 1")
         return CommunitiesConfig(
             n_communities=k,
             max_communities=most,
@@ -120,6 +121,24 @@ class TensorCommunities(GraphClusterer):
             polish=self.polish,
             seed=seed_of(self.random_state),
         )
+
+    def _check(self) -> None:
+        """ValueError for a parameter that nothing can be fitted with."""
+        if self.mode not in MODES:
+            raise ValueError(f"there is no mode {self.mode!r}; known are {', '.join(MODES)}")
+        for name, least in (("n_components", 1), ("max_components", 1), ("polish", 0)):
+            value = getattr(self, name)
+            optional = value is None and name != "polish"
+            if not optional and not (isinstance(value, (int, np.integer)) and value >= least):
+                none = "" if name == "polish" else " or None"
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on{none}")
+        for name in ("alpha0", "tau"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float, np.number)) and 0 <= value < float("inf")):
+                raise ValueError(f"{name} is {value!r}; it must be a number from 0 on")
+        jobs = self.n_jobs
+        if not (jobs in (None, -1) or (isinstance(jobs, (int, np.integer)) and jobs >= 1)):
+            raise ValueError(f"n_jobs is {jobs!r}; it is a number of threads, or None or -1 for all cores")
 
 
 def as_graph(X: Any) -> tuple[Graph, Sequence[Any]]:
@@ -133,10 +152,20 @@ def as_graph(X: Any) -> tuple[Graph, Sequence[Any]]:
             return _of_edges(X)
         matrix: Any = X if sp.issparse(X) else np.asarray(X)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind not in "biuf":
-            raise ValueError(f"X is no square matrix of numbers: it is {matrix.shape} of {matrix.dtype}")
+            what = f"X is no square matrix of numbers and no networkx graph: it is {matrix.shape} of {matrix.dtype}"
+            raise ValueError(f"{what}{_wanted(matrix)}")
         return Graph.from_adjacency(matrix), range(matrix.shape[0])
     except InputError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(error.what) from error
+
+
+def _wanted(matrix: Any) -> str:
+    """What to do with something else that holds a graph."""
+    if matrix.ndim == 0 and matrix.dtype.kind == "U":
+        return "; a file is read by `tdtool communities FILE`"
+    if matrix.ndim == 2 and matrix.shape[1] == 2:
+        return "; make a graph of pairs by networkx.Graph(pairs.tolist()), or a scipy.sparse matrix"
+    return ""
 
 
 def _of_edges(network: Any) -> tuple[Graph, list[Hashable]]:
@@ -146,8 +175,16 @@ def _of_edges(network: Any) -> tuple[Graph, list[Hashable]]:
     edges = np.array([(a, b) for a, b, _ in found], np.int64).reshape(-1, 2)
     weights = None
     if any(weight is not None for _, _, weight in found):
-        weights = np.array([1.0 if weight is None else float(weight) for _, _, weight in found])
-    return Graph.from_edges(edges, weights=weights, n_nodes=len(nodes)), nodes
+        weights = np.array([_weight(nodes[a], nodes[b], weight) for a, b, weight in found])
+    return Graph.from_edges(edges, weights=weights, n_nodes=len(nodes), ids=list(map(str, nodes))), nodes
+
+
+def _weight(tail: Any, head: Any, weight: Any) -> float:
+    """The weight of an edge, 1 where it has none."""
+    try:
+        return 1.0 if weight is None else float(weight)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the edge between {tail} and {head} has the weight {weight!r}, which is no number") from error
 
 
 def _sorted(nodes: list[Any]) -> list[Any]:

@@ -17,7 +17,8 @@ from tdtool.errors import InputError, UsageError
 _NAMED = 3  # nodes that a message gives by name
 _SHOWN = 60  # characters of a name
 _FEW_LINKS = 2.0  # a node; fewer make a graph of trees
-_MODES = ("auto", "dense", "sparse")
+#: How communities can be sought.
+MODES = ("auto", "dense", "sparse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,8 @@ def check_files(source: str, output: Path, exports: Sequence[Path | str] = ()) -
 
 def check_options(config: CommunitiesConfig) -> None:
     """UsageError for settings that contradict each other, whatever the graph is."""
-    if config.mode not in _MODES:
-        raise UsageError(f"there is no mode {config.mode!r}", hint=f"known are {', '.join(_MODES)}")
+    if config.mode not in MODES:
+        raise UsageError(f"there is no mode {config.mode!r}", hint=f"known are {', '.join(MODES)}")
     for name, value, least in (
         ("-k", config.n_communities, 1),
         ("--max-communities", config.max_communities, 1),
@@ -63,7 +64,8 @@ def check_options(config: CommunitiesConfig) -> None:
         ("--tau", config.tau, 0.0),
     ):
         if value is not None and not least <= value < float("inf"):
-            raise UsageError(f"{name} is {value}; it must be a number from {least:g} on")
+            finite = ", and finite" if value != value or value == float("inf") else ""
+            raise UsageError(f"{name} is {value}; it must be at least {least:g}{finite}")
     if not 0 <= config.holdout <= 0.5:
         raise UsageError(f"--holdout is {config.holdout}; it is a share of the edges, at most 0.5")
     if config.n_communities is not None and config.max_communities is not None:

@@ -202,6 +202,28 @@ def test_names_keep_their_zeros_and_escape_what_steers(run: Run, tmp_path: Path)
     assert all(name in ran.out for name in ("007", "07", "Ünal", "二"))
 
 
+def test_very_long_names_are_cut_in_tables_only(run: Run, tmp_path: Path) -> None:
+    people = [f"{letter * 3000}{i}" for i in range(5) for letter in "ab"]
+    pairs = [(a, b) for a, b in itertools.combinations(people, 2) if a[0] == b[0]]
+    (tmp_path / "n.txt").write_text("".join(f"{a} {b}\n" for a, b in [*pairs, (people[0], people[1])]))
+    ran = run("communities", "n.txt", "-k", "2", "--export", "m.csv")
+    assert ran.code == 0, ran.err
+    assert "a" * 57 + "..." in ran.out
+    assert max(map(len, ran.out.splitlines())) < 700
+    assert all(name in (tmp_path / "m.csv").read_text() for name in people)
+    shown = run("evaluate", "n.communities.h5", "--truth", "m.csv")
+    assert "Note" not in shown.out
+
+
+def test_the_graph_is_not_written_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "g.txt").write_text("1 2\n2 3\n1 3\n")
+    for command in (["communities"], ["ingest", "--as", "graph"]):
+        ran = run(*command, "g.txt", "-o", "g.txt", "--force")
+        assert (ran.code, ran.out) == (2, "")
+        assert "g.txt: the result would take the place of what is read\n  choose another name with -o" in ran.err
+    assert (tmp_path / "g.txt").read_text() == "1 2\n2 3\n1 3\n"
+
+
 def test_standard_input_and_settings(source: Path, tmp_path: Path) -> None:
     (tmp_path / "tdtool.toml").write_text("[communities]\ncommunities = 2\n")
     command = [sys.executable, "-m", "tdtool", "communities", "-", "--json", "--no-overlap"]

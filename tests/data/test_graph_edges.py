@@ -212,6 +212,28 @@ READ = {
     "too large for 64 bits": ("9223372036854775808 3\n3 20\n", {("3", "9223372036854775808"): 1, ("20", "3"): 1}, ""),
     "beyond 32 bits": ("9 2147483648\n0 2147483648\n", {("9", "2147483648"): 1, ("0", "2147483648"): 1}, "3 nodes"),
     "broken utf-8": ("a\udcff b\nb c\n", {("a\\xff", "b"): 1, ("b", "c"): 1}, "3 nodes"),
+    "row numbers of pandas": (
+        ",source,target\n0,a,b\n1,b,c\n",
+        {("a", "b"): 1, ("b", "c"): 1},
+        "2 edges; column '' is not used",
+    ),
+    "row numbers below words that are no ends": (
+        ",Ann,Bob\n0,a,b\n1,b,c\n",
+        {("a", "b"): 1, ("b", "c"): 1},
+        "ends in columns 'Ann' and 'Bob'",
+    ),
+    "row numbers of R": ('"","from","to"\n"1","a","b"\n"2","b","c"\n', {("a", "b"): 1, ("b", "c"): 1}, "2 edges"),
+    "row numbers and a weight": ("Unnamed: 0,a,b,w\n4,x,y,2\n5,y,z,3\n", {("x", "y"): 2, ("y", "z"): 3}, "'w'"),
+    "no row numbers": (",to,w\n4,x,2\n6,y,3\n", {("4", "x"): 2, ("6", "y"): 3}, "weights in column 'w'"),
+    "an index that is an end": (",to\n4,x\n5,y\n", {("4", "x"): 1, ("5", "y"): 1}, "4 nodes"),
+    "a number for each edge": (
+        "".join(f"{i} {i + 20} {i + 1}\n" for i in range(10)),
+        {(str(i), str(i + 20)): 1 for i in range(10)},
+        "column 3 counts the rows and is not used (--weight 3 takes it)",
+    ),
+    "few weights that climb": ("1 2 1\n2 3 2\n3 4 3\n", {("1", "2"): 1, ("2", "3"): 2, ("3", "4"): 3}, "column 3"),
+    "arrows": ("a -> b\nb -> c\n", {("a", "b"): 1, ("b", "c"): 1}, "ends in columns 1 and 3"),
+    "arrows and weights": ("a -- b 2\nb -- c 3\n", {("a", "b"): 2, ("b", "c"): 3}, "weights in column 4"),
     "a single edge without newline": ("1 2", {("1", "2"): 1}, "2 nodes, 1 edge"),
 }  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -70,6 +72,13 @@ def zipped_text() -> bytes:
     return file.getvalue()
 
 
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("edges.txt"))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
@@ -83,6 +92,12 @@ def zipped_text() -> bytes:
         ("x", b"\x01\x00\x02", "it is a binary file of no known format"),
         ("x.pkl", "1 2\n", "pickled data is refused: reading it could run code"),
         ("x.txt", "1 2\n".encode("utf-16"), "it is UTF-16 text; UTF-8 is needed"),
+        ("x.txt", "1 2\n3 4\n".encode("utf-16-le"), "it looks like UTF-16 text; UTF-8 is needed"),
+        ("x.txt", "1 2\n3 4\n".encode("utf-16-be"), "it looks like UTF-16 text; UTF-8 is needed"),
+        ("x.txt", "1 2\n".encode("utf-32"), "it is UTF-32 text; UTF-8 is needed"),
+        ("x", np.arange(9, dtype="<i2").tobytes(), "it is a binary file of no known format"),
+        ("x.tar", tarred(), "it is a tar archive"),
+        ("x.gz", gzip.compress(gzip.compress(b"1 2\n")), "it is compressed twice"),
         ("x.npy", b"\x93NUMPY\x01\x00", "it is a dense numpy array"),
         ("x.zip", zipped_text(), "it is a zip archive without arrays in it"),
     ],

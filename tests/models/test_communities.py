@@ -21,6 +21,8 @@ from tdtool.models.cover import Cover
 from tdtool.models.cover_scores import membership_error, onmi_max
 from tdtool.models.graph_parts import UnsuitedError
 from tdtool.models.overlap_em import dense_em, fit_propensity, graded
+from tdtool.models.spectral_memberships import nearly_pure, spectral_memberships
+from tdtool.moments.graph_embedding import GraphEmbedding
 from tdtool.run.community_fit import relabelled
 from tests import oracles_communities as oracles
 from tests.small_graphs import as_matrix, cliques, graph_of, truth_of
@@ -112,6 +114,11 @@ def test_mixed_memberships_are_as_good_as_from_the_truth(n_nodes: int, k: int, a
     strengths, background = dense_em(graph, start, fit_propensity(graph), n_iters=AUTO.polish)
     bound = membership_error(Cover.from_dense(as_matrix(graded(graph, strengths, background))), truth)
     assert membership_error(fit.mixture, truth) <= 1.1 * bound < 0.11
+    embedding = GraphEmbedding(graph)
+    spectral, _ = spectral_memberships(embedding.points(k), embedding.node_weights)
+    strengths, background = dense_em(graph, nearly_pure(spectral), fit_propensity(graph), n_iters=AUTO.polish)
+    mixture = Cover.from_dense(as_matrix(graded(graph, strengths, background)))
+    assert membership_error(fit.mixture, mixture) < 1e-3 < membership_error(fit.mixture, fit.cover)
     assert fit_communities(graph, AUTO).cover.n_communities == k
 
 
@@ -276,6 +283,14 @@ def test_the_largest_number_that_is_tried() -> None:
 # ---- options
 
 
+def test_nodes_of_few_links_are_in_the_mixture() -> None:
+    """Where all graded shares of a node fade, it is as in the cover."""
+    planted = planted_mmsb(500, 5, mean_degree=8, alpha0=0.3, rng=np.random.default_rng(0))
+    fit = fit_communities(graph_of(planted), given(5))
+    assert fit.mixture is not None
+    np.testing.assert_array_equal(fit.mixture.n_memberships > 0, fit.cover.n_memberships > 0)
+
+
 def test_four_parts() -> None:
     planted = blocks(2)
     fit = fit_communities(graph_of(planted), given(4, split=True))
@@ -414,6 +429,14 @@ def _refused(graph: Graph, config: CommunitiesConfig) -> bool:
     except UnsuitedError:
         return True
     return False
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_faded_to_nothing_is_no_membership(seed: int) -> None:
+    """EM on a long path takes some memberships down to 1e-100 links and further."""
+    fit = fit_communities(path(150), given(2, split=True, seed=seed))
+    assert fit.strengths.min() > 1e-8
+    np.testing.assert_allclose(np.bincount(fit.cover.entry_nodes(), fit.cover.weights)[fit.cover.entry_nodes()], 1)
 
 
 @pytest.mark.parametrize("graph", [star(12), star(201), cliques(4), cliques(12), cliques(200)])

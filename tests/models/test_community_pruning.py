@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.data.planted_graph import planted_disjoint
+from tdtool.models import community_pruning
 from tdtool.models.community_pruning import pruned
 from tdtool.models.overlap_em import dense_em, fit_propensity, with_expected
 from tdtool.models.overlap_model import Background, Strengths
@@ -76,6 +77,18 @@ def test_the_rule(rng: np.random.Generator, weighted: bool) -> None:
         current[~worth] = 0
     np.testing.assert_array_equal(memberships(found), current > 0)
     assert 13 <= (current > 0).sum() < (links > 0).sum() - 3
+
+
+def test_candidates(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything pays, what has a fifth of the node's strongest and one link stays, and every strongest."""
+    graph, _ = thirteen(rng, weighted=False, n_left=None)
+    links = rng.uniform(2, 5, (13, 3))
+    links[0], links[1], links[2], links[3] = [6.0, 1.3, 1.1], [3.0, 1.1, 0.9], [0.4, 0.0, 0.3], [1.5, 0.31, 1.01]
+    start = with_expected(graph, on_support(links), links[links > 0])
+    monkeypatch.setattr(community_pruning, "membership_costs", lambda graph, found: np.full(len(found.values), -np.inf))
+    found, _ = pruned(graph, start, Background(0.3, np.ones(13)), n_steps=0)
+    assert memberships(found)[:4].tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 1]]
+    assert memberships(found)[4:].all()
 
 
 def test_every_node_keeps_its_strongest(graph: Graph) -> None:

@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_info
 
 from tdtool.config import CommunitiesConfig, GraphConfig
 from tdtool.data.graph import Graph
-from tdtool.errors import InputError, ResourceError, TdtoolError, UsageError
+from tdtool.errors import InputError, ResourceError, TdtoolError, TerminatedError, UsageError
 from tdtool.kernels import threads
 from tdtool.models.cover import Cover
 from tdtool.models.cover_scores import onmi_max
 from tdtool.run import communities as run_module
 from tdtool.run import community_fit
 from tdtool.run.communities import CommunitiesResult, find_communities, plan_communities
-from tdtool.run.graphs import check_graph, find_components, isolated_text, shape_warnings
+from tdtool.run.graphs import check_files, check_graph, find_components, isolated_text, shape_warnings
 from tdtool.store import hdf5
 from tdtool.store.verify import verify
 from tests.store.samples import names
@@ -299,7 +299,7 @@ USAGE: dict[str, tuple[dict[str, Any], str]] = {
     "both": ({"n_communities": 3, "max_communities": 5}, "--max-communities is for -k auto"),
     "mode": ({"mode": "fast"}, "no mode 'fast'"),
     "alpha0": ({"alpha0": -0.5}, "--alpha0 is -0.5"),
-    "tau": ({"tau": float("nan")}, "--tau is nan"),
+    "tau": ({"tau": float("nan")}, "--tau is nan; it must be at least 0, and finite"),
     "polish": ({"polish": -1}, "--polish is -1"),
     "stability": ({"stability": -1}, "--stability is -1"),
     "holdout": ({"holdout": 0.7}, "--holdout is 0.7"),
@@ -307,7 +307,7 @@ USAGE: dict[str, tuple[dict[str, Any], str]] = {
 INPUT: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "k above n": (planted(), {"n_communities": 34}, "-k is 34, and the graph has 33 nodes"),
     "pairs": ([(0, 1), (2, 3)], {}, "2 edges link nodes in pairs only"),
-    "a pair": ([(0, 1)], {}, "1 edge link"),
+    "a pair": ([(0, 1)], {}, "its only edge links two nodes"),
     "one node": ([(5, 5)], {}, "no edges"),
     "loops only": ([(5, 5), (6, 6)], {}, "no edges"),
     "empty": ([], {}, "empty"),
@@ -359,12 +359,49 @@ def test_memory_is_refused_before_the_fit(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(ResourceError, match="--mode sparse"):
             run(source, tmp_path)
 
+        with pytest.raises(ResourceError, match=r"in sparse mode needs .*\n +take a part of the graph; or allow more"):
+            run(source, tmp_path, mode="sparse")
+
     def short(*_: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr(run_module, "find_and_score", short)
     with pytest.raises(ResourceError, match="not enough memory for the communities"):
         run(source, tmp_path)
+    assert names(tmp_path) == ["g.txt"]
+
+
+def test_no_file_of_a_run_takes_the_place_of_another(tmp_path: Path) -> None:
+    source = saved(tmp_path, planted())
+    text = Path(source).read_text()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.csv").symlink_to(source)
+    same = tmp_path / "folder" / ".." / "g.txt"
+    for output, exports, message in (
+        (same, [], "the result would take the place of what is read"),
+        (tmp_path / "new.h5", [str(tmp_path / "link.csv")], "an export would take the place of what is read"),
+        (tmp_path / "new.csv", [str(tmp_path / "new.csv")], "an export would take the place of the result"),
+        (tmp_path / "new.h5", ["a.csv", "./a.csv"], "an export would take the place of an export"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            find_communities(source, output, exports=exports, force=True)
+    assert Path(source).read_text() == text
+    assert names(tmp_path) == ["folder", "g.txt", "link.csv"]
+    check_files("-", tmp_path / "-", ["a.csv", "a.tsv"])
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, TerminatedError])
+def test_signal_that_a_compiled_function_wraps_is_still_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException]
+) -> None:
+    def wrapped(*_: Any, **__: Any) -> Any:
+        inner = SystemError("another function returned a result with an exception set")
+        inner.__cause__ = signal()
+        raise SystemError("a function returned a result with an exception set") from inner
+
+    monkeypatch.setattr(community_fit, "fit_communities", wrapped)
+    with pytest.raises(signal):
+        run(saved(tmp_path, planted()), tmp_path)
     assert names(tmp_path) == ["g.txt"]
 
 

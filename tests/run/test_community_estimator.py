@@ -175,6 +175,14 @@ def test_score_is_the_modularity(fitted: TensorCommunities, network: nx.Graph, a
         ({"n_components": 0}, "n_components is 0"),
         ({"n_components": 34}, "n_components is 34; it must be between 1 and the 33 nodes"),
         ({"max_components": 0}, "max_components is 0"),
+        ({"n_components": "auto"}, "n_components is 'auto'; it must be a whole number from 1 on or None"),
+        ({"n_components": 2.5}, "n_components is 2.5"),
+        ({"mode": "fast"}, "there is no mode 'fast'; known are auto, dense, sparse"),
+        ({"polish": None}, "polish is None; it must be a whole number from 0 on$"),
+        ({"alpha0": -1}, "alpha0 is -1; it must be a number from 0 on"),
+        ({"tau": "x"}, "tau is 'x'"),
+        ({"tau": float("nan")}, "tau is nan"),
+        ({"n_jobs": 0}, "n_jobs is 0; it is a number of threads"),
     ],
 )
 def test_impossible_settings(adjacency: sp.csr_array, settings: dict[str, Any], message: str) -> None:
@@ -193,7 +201,12 @@ def test_impossible_settings(adjacency: sp.csr_array, settings: dict[str, Any], 
         (np.array([["a", "b"], ["c", "d"]]), "no square matrix"),
         (-np.ones((3, 3)), "(?i)weight"),
         (np.full((3, 3), np.nan), "(?i)weight"),
+        (np.ones((1, 1)), "1 node and no edges"),
         (nx.Graph(), "no edges"),
+        ("graph.edges", "a file is read by `tdtool communities FILE`"),
+        ([(0, 1), (1, 2), (0, 2)], r"make a graph of pairs by networkx\.Graph"),
+        (nx.Graph([("Ann", "Bo", {"weight": -1.5}), ("Bo", "Cy")]), "between Ann and Bo has the weight -1.5$"),
+        (nx.Graph([("Ann", "Bo", {"weight": "much"})]), "between Ann and Bo has the weight 'much', which is no number"),
     ],
 )
 def test_impossible_graphs(matrix: Any, message: str) -> None:

@@ -44,6 +44,8 @@ _REFUSED = (
     (re.compile(rb"dl\s+n\s*=", re.IGNORECASE), "it is a UCINET file"),
 )
 _LOOKED_AT = 200  # bytes
+_LEAST_LETTERS = 4
+_PLAIN = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
 _HINT = "save the graph as GraphML, GML or an edge list"
 
 
@@ -113,7 +115,7 @@ def _refuse_encodings(head: bytes, path: str) -> None:
         raise InputError("it is UTF-32 text; UTF-8 is needed", path=path, hint="convert it: iconv -f UTF-32 -t UTF-8")
     start = head[:_LOOKED_AT]
     for name, letters, rest in (("UTF-16LE", start[::2], start[1::2]), ("UTF-16BE", start[1::2], start[::2])):
-        if rest and not any(rest) and 0 not in letters:
+        if len(rest) >= _LEAST_LETTERS and not any(rest) and _PLAIN.issuperset(letters):
             hint = f"convert it: iconv -f {name} -t UTF-8"
             raise InputError("it looks like UTF-16 text; UTF-8 is needed", path=path, hint=hint)
 
