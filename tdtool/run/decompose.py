@@ -18,13 +18,13 @@ from tdtool.data.tensor import LabelledTensor
 from tdtool.decompose.results import CPFit, TuckerFit
 from tdtool.errors import InputError, ResourceError
 from tdtool.kernels.sparse_tensor import SparseTensor
-from tdtool.kernels.threads import using
 from tdtool.run.components import core_entries, cp_components, squares_of, tucker_modes
 from tdtool.run.decompose_fit import Decomposition, fit_tensor
 from tdtool.run.decompose_plan import DecomposePlan, check_memory, memory_limit, plan_of
 from tdtool.run.machine import available_cores
 from tdtool.run.provenance import record_provenance
 from tdtool.run.tensors import TUCKER_METHODS, check_options, check_tensor, load_tensor
+from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import check_export, export_all
 
@@ -141,7 +141,7 @@ def decompose(
     hdf5.check_output(output, force)
     for path in exports:
         check_export(Path(path), force)
-    with _in_words(source), _threads(workers):
+    with _in_words(source), limited(workers):
         found = _read(source, tensor or TensorConfig(), config, memory)
         read = time.perf_counter()
         check_memory(plan_of(found, config, workers or available_cores()), memory_limit(memory), source)
@@ -163,7 +163,7 @@ def plan_decompose(
     """Read `source` and say what `decompose` with the same arguments would take. Nothing is fitted or written."""
     config = decompose or DecomposeConfig()
     check_options(config)
-    with _in_words(source), _threads(workers):
+    with _in_words(source), limited(workers):
         found = _read(source, tensor or TensorConfig(), config, memory)
         return plan_of(found, config, workers or available_cores())
 
@@ -178,15 +178,6 @@ def _in_words(source: str) -> Iterator[None]:
     except np.linalg.LinAlgError as error:
         hint = "its values may be of too different sizes; or take a lower rank"
         raise InputError(f"the decomposition failed: {error}", path=source, hint=hint) from error
-
-
-@contextlib.contextmanager
-def _threads(workers: int | None) -> Iterator[None]:
-    """Kernels use as many threads as were asked for, and BLAS one: its sums would depend on how many it has."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"), using(workers or available_cores()):
-        yield
 
 
 def _read(source: str, config: TensorConfig, method: DecomposeConfig, memory: int | None) -> LabelledTensor:

@@ -24,6 +24,11 @@ def files(run: Run, tmp_path: Path) -> Run:
     return run
 
 
+def test_one_node_is_no_nodes(files: Run, tmp_path: Path) -> None:
+    (tmp_path / "truth.txt").write_text("Bea\n")
+    assert "against 1 known (a community a line), on 1 node.\n" in files("evaluate", "r.h5", "--truth", "truth.txt").out
+
+
 def test_what_a_person_reads(files: Run) -> None:
     ran = files("evaluate", "r.h5", "--truth", "truth.txt")
     assert (ran.code, ran.err) == (0, "")

@@ -285,6 +285,19 @@ def test_refused(tmp_path: Path, case: str) -> None:
     assert error.exit_code == 3
 
 
+def test_columns_of_very_long_names_are_told_briefly(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    names = ["from", "to", "weight", *(f"{'x' * 500}{i}" for i in range(30))]
+    path.write_text("\n".join(",".join(row) for row in (names, ["a", "b", "1", *"2" * 30], ["b", "c", "3", *"4" * 30])))
+    graph = read(path)
+    assert weights_of(graph) == {("a", "b"): 1, ("b", "c"): 3}
+    assert max(map(len, (graph.description, *graph.notes))) < 700
+    error = refused(path, InputError, columns="from,nowhere")
+    assert error.hint is not None
+    assert error.hint.endswith(" and 13 more")
+    assert len(error.hint) < 1300
+
+
 def test_settings_that_contradict(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("1 2 3\n")

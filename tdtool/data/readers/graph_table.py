@@ -48,6 +48,7 @@ _WEIGHTS = ("weight", "weights", "w", "value", "strength", "count", "counts", "n
 _NO_WEIGHTS = re.compile(r"time|date|year|month|day|\bid\b|type|label|index|sign|edge|kind|class")
 #: Whole numbers from here on look like seconds since 1970 (March 1973 and later).
 _TIMES_FROM = 1e8
+_LISTED, _SHOWN = 20, 60  # names of columns in a message, and characters of one
 #: A column that counts its rows, of so many or more, is no weight.
 _COUNTED = 10
 _DIGITS = 18
@@ -312,12 +313,14 @@ def _position(wanted: str | None, names: list[str] | None, n_columns: int, path:
         return names.index(name)
     if name.isdecimal() and 1 <= int(name) <= n_columns:
         return int(name) - 1
-    have = f"columns 1 to {n_columns} and no header" if names is None else f"the columns {', '.join(names)}"
+    known = [] if names is None else [name[:_SHOWN] for name in names[:_LISTED]]
+    more = f" and {n_columns - _LISTED:,} more" if n_columns > _LISTED else ""
+    have = f"columns 1 to {n_columns} and no header" if names is None else f"the columns {', '.join(known)}{more}"
     raise InputError(f"there is no column {name!r}", path=path, hint=f"it has {have}")
 
 
 def _named(column: int, names: list[str] | None) -> str:
-    return f"{column + 1}" if names is None else f"{names[column]!r}"
+    return f"{column + 1}" if names is None else f"{names[column][:_SHOWN]!r}"
 
 
 def _simple(name: str) -> str:
