@@ -1,8 +1,9 @@
 """The M step of the overlapping block model: strengths from expected links, without links of a node to itself.
 
 F_uz (S_z - F_uz) = a_uz, where S_z = sum_u F_uz and a_uz is the expected number of links of node u inside community z.
-In a bipartite graph a node has all of the other side before it and nothing of its own: F_uz S_z = a_uz with S_z of the
-other side. Solved by F <- sqrt(F a / (S - min(F, S / 2))) from a / sqrt(sum a).
+Solved by F <- sqrt(F a / (S - min(F, S / 2))) from a / sqrt(sum a). In a bipartite graph a node has the other side
+before it and nothing of its own: with A and B the sums of a over the sides, F = a (A B)^(1/4) / A on the first and / B
+on the second; both sides then have the same S.
 """
 
 from __future__ import annotations
@@ -37,65 +38,76 @@ def sparse_strengths(
 @jit
 def _solve_dense(expected, strengths, n_left):  # type: ignore[no-untyped-def]
     n_nodes, k = expected.shape
-    sums, before = np.zeros((2, k)), np.zeros((2, k))
+    sums = np.zeros((2, k))
     for u in range(n_nodes):
         for z in range(k):
             sums[int(u < n_left), z] += expected[u, z]
-    for z in range(k):
-        # On both sides of a bipartite graph the same links are counted, so that either sum is theirs.
-        total = sums[0, z] if n_left < 0 else 0.5 * (sums[0, z] + sums[1, z])
-        before[0, z] = before[1, z] = math.sqrt(total)
+    _first_scales(sums, n_left)
+    for u in range(n_nodes):
+        side = int(u < n_left)
+        for z in range(k):
+            strengths[u, z] = expected[u, z] * sums[side, z]
+    before, after = np.zeros(k), np.zeros(k)
     for u in range(n_nodes):
         for z in range(k):
-            scale = before[0, z]
-            strengths[u, z] = expected[u, z] / scale if scale > 0 else 0.0
-    for _ in range(_MOST_STEPS):
-        sums[:] = 0.0
+            before[z] += strengths[u, z]
+    for _ in range(_MOST_STEPS if n_left < 0 else 0):
+        after[:] = 0.0
         for u in range(n_nodes):
-            side = int(u < n_left)
             for z in range(k):
-                f = float(strengths[u, z])
-                rest = before[0, z] - min(f, 0.5 * before[0, z]) if n_left < 0 else before[1 - side, z]
-                if f > 0.0 and rest > 0.0:
-                    f = math.sqrt(f * expected[u, z] / rest)
+                f = _next(float(strengths[u, z]), expected[u, z], before[z])
                 strengths[u, z] = f
-                sums[side, z] += f
-        if _turn(sums, before) < _SETTLED:
+                after[z] += f
+        if _turn(after, before) < _SETTLED:
             break
 
 
 @jit
 def _solve_sparse(expected, support, n_communities, strengths, n_left):  # type: ignore[no-untyped-def]
-    sums, before = np.zeros((2, n_communities)), np.zeros((2, n_communities))
+    sums = np.zeros((2, n_communities))
     for entry in range(expected.size):
         sums[int(entry < n_left), support[entry]] += expected[entry]
-    for z in range(n_communities):
-        total = sums[0, z] if n_left < 0 else 0.5 * (sums[0, z] + sums[1, z])
-        before[0, z] = before[1, z] = math.sqrt(total)
+    _first_scales(sums, n_left)
     for entry in range(expected.size):
-        scale = before[0, support[entry]]
-        strengths[entry] = expected[entry] / scale if scale > 0 else 0.0
-    for _ in range(_MOST_STEPS):
-        sums[:] = 0.0
+        strengths[entry] = expected[entry] * sums[int(entry < n_left), support[entry]]
+    before, after = np.zeros(n_communities), np.zeros(n_communities)
+    for entry in range(expected.size):
+        before[support[entry]] += strengths[entry]
+    for _ in range(_MOST_STEPS if n_left < 0 else 0):
+        after[:] = 0.0
         for entry in range(expected.size):
-            z, side = support[entry], int(entry < n_left)
-            f = strengths[entry]
-            rest = before[0, z] - min(f, 0.5 * before[0, z]) if n_left < 0 else before[1 - side, z]
-            if f > 0.0 and rest > 0.0:
-                f = math.sqrt(f * expected[entry] / rest)
-            strengths[entry] = f
-            sums[side, z] += f
-        if _turn(sums, before) < _SETTLED:
+            z = support[entry]
+            strengths[entry] = _next(strengths[entry], expected[entry], before[z])
+            after[z] += strengths[entry]
+        if _turn(after, before) < _SETTLED:
             break
 
 
 @jit
-def _turn(sums, before):  # type: ignore[no-untyped-def]
-    """Largest relative change of a sum; `before` becomes `sums`."""
+def _first_scales(sums, n_left):  # type: ignore[no-untyped-def]
+    """From sums of a over each side and community to what a is multiplied by."""
+    for z in range(sums.shape[1]):
+        if n_left < 0:
+            sums[0, z] = 1.0 / math.sqrt(sums[0, z]) if sums[0, z] > 0.0 else 0.0
+        else:
+            common = (sums[0, z] * sums[1, z]) ** 0.25
+            for side in range(2):
+                sums[side, z] = common / sums[side, z] if sums[side, z] > 0.0 else 0.0
+
+
+@jit
+def _turn(after, before):  # type: ignore[no-untyped-def]
+    """Largest relative change of a sum; `before` becomes `after`."""
     change = 0.0
-    for side in range(2):
-        for z in range(sums.shape[1]):
-            if before[side, z] > 0.0:
-                change = max(change, abs(sums[side, z] / before[side, z] - 1.0))
-            before[side, z] = sums[side, z]
+    for z in range(before.size):
+        if before[z] > 0.0:
+            change = max(change, abs(after[z] / before[z] - 1.0))
+        before[z] = after[z]
     return change
+
+
+@jit
+def _next(f, links, total):  # type: ignore[no-untyped-def]
+    """sqrt(F a / (S - min(F, S / 2)))"""
+    rest = total - min(f, 0.5 * total)
+    return math.sqrt(f * links / rest) if f > 0.0 and rest > 0.0 else f

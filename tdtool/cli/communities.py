@@ -154,14 +154,12 @@ def communities(
     or .npz file, plain or compressed; a graph from `tdtool ingest`; or - for standard input.
     """
     from tdtool.run.communities import find_communities
-    from tdtool.run.graphs import check_files
     from tdtool.run.outputs import default_output
 
     config = CommunitiesConfig(
         n_communities=None if n_communities == "auto" else n_communities, overlap=not no_overlap, **settings
     )
     output = output or default_output(graph, "communities")
-    check_files(graph, output, exports)
     check_outputs(output, exports, force, graph=True)
     if dry_run:
         _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)

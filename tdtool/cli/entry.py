@@ -50,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _answer(error: BaseException, session: Session) -> int:
     """Say what happened, on stderr; returns the exit code."""
+    error = _unwrapped(error)
     if isinstance(error, click.ClickException):
         error.show(sys.stderr)
         return error.exit_code
@@ -73,6 +74,14 @@ def _answer(error: BaseException, session: Session) -> int:
         return _say(f"Error: {error.filename or 'the system says'}: {error.strerror or error}", 1)
     again = "" if session.debug else "\n  this is a bug in tdtool; run again with --debug and report what it prints"
     return _say(f"Error: {type(error).__name__}: {' '.join(str(error).split())}{again}", 1)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """A signal that arrives while a compiled function is called comes out of it as SystemError, perhaps nested."""
+    cause: BaseException | None = error
+    while isinstance(cause, SystemError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, (KeyboardInterrupt, TerminatedError)) else error
 
 
 def _say(message: str, code: int) -> int:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from tdtool.cli import options
 from tdtool.cli.graph_options import CHOICES, graph_choices
 from tdtool.cli.options import Command, option
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import GraphConfig, IngestConfig
 from tdtool.errors import UsageError
 
@@ -68,14 +68,12 @@ def ingest(
     compressed; --format is then one of edges, csv, tsv, parquet, matrix-market, metis, graphml, gml, npz.
     """
     from tdtool.run import ingest as run
-    from tdtool.run.graphs import check_files
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     kind = run.kind_of(source) if kind == "auto" else kind
     _check_options(context, kind)
     output = output or default_output(source, kind)
-    check_files(source, output)
-    check_outputs(output, (), force)
+    check_outputs([source], output, (), force=force)
     result: IngestResult | GraphIngestResult
     if kind == "graph":
         graph_config = dataclasses.replace(graph_config, format=ingest_config.source.format)

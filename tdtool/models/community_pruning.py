@@ -11,6 +11,8 @@ from tdtool.models.overlap_model import Background, Strengths, membership_costs,
 
 #: Memberships with a smaller share of the node's strongest, or fewer expected links, are no candidates.
 _LEAST_SHARE, _LEAST_LINKS = 0.2, 1.0
+#: Bits that a membership must save for each that it costs: some more, as the best of many candidates are looked at.
+_PRICE = 1.25
 _ROUNDS = 2
 
 
@@ -27,7 +29,7 @@ def pruned(
     found = with_expected(graph, found, found.expected)
     for _ in range(_ROUNDS):
         found, background = sparse_em(graph, found, background, sparsity=(0.0,) * n_steps)
-        pays = membership_gains(graph, found, background) >= membership_costs(graph, found)
+        pays = membership_gains(graph, found, background) >= _PRICE * membership_costs(graph, found)
         found = found.kept(pays | (found.expected == found.strongest()))
     if not overlap:
         found = found.kept(_first_strongest(found))

@@ -88,7 +88,7 @@ def dense_communities(
         asked = "one community was asked for"
         return search.whole(asked if k == 1 else "a graph of fewer than four nodes is one community")
     if k is not None:
-        return search.finish(search.candidate(k, compared=False), f"{k} communities were asked for")
+        return search.finish(search.candidate(k, compared=False), "as many communities as were asked for")
     best, reason = search.best()
     if search.trials and (best is None or best.covered < _MOST_COVERED):
         weak = _Search(graph, propensity, dataclasses.replace(config, tau=_LOW_TAU), n_components, on_trial)
@@ -183,7 +183,8 @@ class _Search:
             if worse >= _PATIENCE:
                 break
         if not tried:
-            return None, "the graph is too small for more than one community"
+            only = self.config.max_communities == 1
+            return None, "one community was allowed" if only else "the graph is too small for more than one community"
         refine(tried, self.measure)
         if self.kept is None or self.kept.trial.objective <= 0:
             return None, "no communities stand out: any division takes more bits than it saves"

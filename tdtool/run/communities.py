@@ -15,7 +15,7 @@ from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, as_json
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
-from tdtool.errors import InputError, ResourceError, TerminatedError
+from tdtool.errors import InputError, ResourceError
 from tdtool.models.communities import CommunityFit, chosen_mode
 from tdtool.run.communities_plan import CommunitiesPlan, check_memory, plan_of
 from tdtool.run.community_facts import CommunityFacts
@@ -23,7 +23,6 @@ from tdtool.run.community_fit import FoundCommunities, find_and_score
 from tdtool.run.corpora import announce_compilation
 from tdtool.run.graphs import (
     Components,
-    check_files,
     check_graph,
     check_options,
     find_components,
@@ -32,10 +31,11 @@ from tdtool.run.graphs import (
     shape_warnings,
 )
 from tdtool.run.machine import available_cores, available_memory, total_memory
+from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import check_export, export_all
+from tdtool.store.exports import export_all
 
 _SMALLER = "what takes less: --mode sparse, fewer communities by -k or --max-communities"
 _LARGEST_EMBEDDING = 1 << 28  # bytes that are kept in a file
@@ -121,10 +121,7 @@ def find_communities(
     started = time.perf_counter()
     config = communities or CommunitiesConfig()
     check_options(config)
-    check_files(source, output, exports)
-    hdf5.check_output(output, force)
-    for path in exports:
-        check_export(Path(path), force, graph=True)
+    check_outputs([source], output, exports, force=force, graph=True)
     with _in_words(source), limited(workers):
         announce_compilation()
         network = _read(source, graph or GraphConfig(), config, memory)
@@ -198,23 +195,11 @@ def _in_words(source: str) -> Iterator[None]:
 
     try:
         yield
-    except SystemError as error:
-        if (signal := _signal_in(error)) is not None:
-            raise signal from None
-        raise
     except MemoryError as error:
         raise ResourceError("not enough memory for the communities", path=source, hint=_SMALLER) from error
     except (np.linalg.LinAlgError, ArpackError) as error:
         hint = "its weights may be of too different sizes; or take fewer communities"
         raise InputError(f"the communities could not be found: {error}", path=source, hint=hint) from error
-
-
-def _signal_in(error: BaseException) -> BaseException | None:
-    """A signal that arrived while a compiled function was called: it comes out of it wrapped, perhaps several times."""
-    cause = error.__cause__
-    while isinstance(cause, SystemError):
-        cause = cause.__cause__
-    return cause if isinstance(cause, (KeyboardInterrupt, TerminatedError)) else None
 
 
 def _limit(memory: int | None) -> int:

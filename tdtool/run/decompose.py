@@ -22,11 +22,12 @@ from tdtool.run.components import core_entries, cp_components, squares_of, tucke
 from tdtool.run.decompose_fit import Decomposition, fit_tensor
 from tdtool.run.decompose_plan import DecomposePlan, check_memory, memory_limit, plan_of
 from tdtool.run.machine import available_cores
+from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.run.tensors import TUCKER_METHODS, check_options, check_tensor, load_tensor
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import check_export, export_all
+from tdtool.store.exports import export_all
 
 _SMALLER = "what takes less: --method sketch, fewer components, float32 values, or a .tns when most values are 0"
 
@@ -138,9 +139,7 @@ def decompose(
     started = time.perf_counter()
     config = decompose or DecomposeConfig()
     check_options(config)
-    hdf5.check_output(output, force)
-    for path in exports:
-        check_export(Path(path), force)
+    check_outputs([source], output, exports, force=force)
     with _in_words(source), limited(workers):
         found = _read(source, tensor or TensorConfig(), config, memory)
         read = time.perf_counter()

@@ -19,9 +19,10 @@ from tdtool.data.table_stack import Stack, long_stack, recognise_endings, wide_s
 from tdtool.errors import InputError, UsageError
 from tdtool.run.factor_columns import Measures, choose_measures, find_ids
 from tdtool.run.factor_model import FactorModel, check_stack, fit_stack, fit_table
+from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import check_export, export_all
+from tdtool.store.exports import export_all
 
 Matrix = NDArray[np.float64]
 #: What --stack begins with when it lists endings of names.
@@ -126,9 +127,7 @@ def fit_factors(
 ) -> FactorsResult:
     """Find the factors of the table `source` and write them to `output` (and to `exports`, format by suffix)."""
     started = time.perf_counter()
-    hdf5.check_output(output, force)
-    for path in exports:
-        check_export(Path(path), force)
+    check_outputs([source], output, exports, force=force)
     with log.task("reading"):
         table = read_table(source, SourceConfig())
     # Matrices of a few hundred columns: more threads take longer, and may round otherwise.

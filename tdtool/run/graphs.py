@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +34,6 @@ def load_graph(source: str, config: GraphConfig, *, memory: int) -> Graph:
     for line in (graph.description, *graph.notes):
         log.note(line)
     return graph
-
-
-def check_files(source: str, output: Path, exports: Sequence[Path | str] = ()) -> None:
-    """UsageError when two of the files of a run are one and the same, so that one would take the other's place.
-
-    source : what is read, "-" for standard input; output, exports : what is written.
-    """
-    taken = {} if source == "-" else {Path(source).resolve(): "what is read"}
-    for path, what in ((output, "the result"), *((Path(path), "an export") for path in exports)):
-        if (place := path.resolve()) in taken:
-            hint = "choose another name with -o" if path is output else "choose another name for the export"
-            raise UsageError(f"{what} would take the place of {taken[place]}", path=path, hint=hint)
-        taken[place] = what
 
 
 def check_options(config: CommunitiesConfig) -> None:

@@ -15,10 +15,11 @@ from tdtool.engine import LocalEngine
 from tdtool.run.corpora import corpus_of
 from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.models import StoredModel, read_model
+from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.run.topics import documents_step, write_ids
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import check_export, export_all
+from tdtool.store.exports import export_all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +51,7 @@ def infer_documents(
 ) -> InferenceResult:
     """Find the topics of every document of `corpus` with a stored model; a document's answer depends on it alone."""
     started = time.perf_counter()
-    hdf5.check_output(output, force)
-    for path in exports:
-        check_export(Path(path), force)
+    check_outputs([model, corpus], output, exports, force=force)
     stored = read_model(model)
     workers = workers or available_cores()
     config = IngestConfig(source=source, tokens=stored.tokens)

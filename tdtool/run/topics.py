@@ -23,9 +23,10 @@ from tdtool.run.choose import Candidate, candidate_sizes, choose_n_topics
 from tdtool.run.corpora import corpus_of
 from tdtool.run.fit import TopicFit, TopicFitter, document_sets
 from tdtool.run.machine import available_cores, default_memory
+from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import check_export, export_all
+from tdtool.store.exports import export_all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +108,7 @@ def fit_topics(
 ) -> TopicsResult:
     """Find the topics of `source` and write them to `output` (and to `exports`, format by suffix)."""
     started = time.perf_counter()
-    hdf5.check_output(output, force)
-    for path in exports:
-        check_export(Path(path), force)
+    check_outputs([source], output, exports, force=force)
     workers = workers or available_cores()
     with corpus_of(source, ingest, workers=workers) as corpus:
         _check_size(corpus, topics, source)

@@ -45,6 +45,13 @@ def work(*_, **__):
         print("still busy", flush=True)
         time.sleep(30)
 """
+WRAP = """
+from tdtool.errors import TerminatedError
+def work(*_, **__):
+    inner = SystemError("another function returned a result with an exception set")
+    inner.__cause__ = {signal}()
+    raise SystemError("a function returned a result with an exception set") from inner
+"""
 RUN = """
 module = types.ModuleType("tdtool.run.evaluate")
 module.evaluate_topics = work
@@ -52,6 +59,7 @@ sys.modules["tdtool.run.evaluate"] = module
 sys.exit(entry.run(["evaluate", "m", "c"]))
 """
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+RAISED = {signal.SIGINT: "KeyboardInterrupt", signal.SIGTERM: "TerminatedError"}
 SAID = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}
 
 
@@ -122,3 +130,17 @@ def test_real_command_is_interrupted(tmp_path: Path, number: signal.Signals) -> 
     assert errors.strip().endswith(SAID[number])
     assert names(tmp_path) == ["docs.txt"], "no half file and no scratch"
     assert ROOT.is_dir()
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_signal_that_a_compiled_function_wraps_is_still_one(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal that arrives while numba calls a kernel comes out as SystemError from SystemError from the signal."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PREPARE + WRAP.format(signal=RAISED[number]) + RUN],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr.strip()) == (CODES[number], SAID[number])

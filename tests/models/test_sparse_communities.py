@@ -35,7 +35,7 @@ def fitted(edges: NDArray[np.int64], n_nodes: int, config: CommunitiesConfig = S
 
 
 def cover(fit: SparseFit) -> Cover:
-    found = fit.strengths
+    found = fit.strengths.kept(fit.strengths.expected > 1e-6)
     totals = np.bincount(found.nodes, found.values, found.indptr.size - 1)
     return Cover(found.indptr, found.communities, found.values / totals[found.nodes], found.n_communities)
 
