@@ -316,11 +316,12 @@ def main(task: Task, report: Callable[..., None]) -> None:
             found = detect(task.seed + run)
         peak = peak_rss_mb()
         cover = cover_of(found)
+        mixture = getattr(found, "mixture", None)  # of systems that tell members from graded shares
         if task.shuffle == "nodes":
-            cover = cover.restricted(relabelling(task, n_nodes))
+            order = relabelling(task, n_nodes)
+            cover, mixture = cover.restricted(order), None if mixture is None else mixture.restricted(order)
         name = f"{Path(task.graph).stem}.{task.system}.{task.shuffle}.{task.threads}.{run}.npz".replace(" ", "_")
         write_cover(f"{task.covers}/{name}", cover)
-        mixture = getattr(found, "mixture", None)  # of systems that tell members from graded shares
         if mixture is not None:
             write_cover(f"{task.covers}/mixture.{name}", mixture)
         report(

@@ -58,7 +58,7 @@ def test_what_pays_stays_and_what_does_not_goes(graph: Graph) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_rule(rng: np.random.Generator, weighted: bool) -> None:
-    """Gain by the likelihood of all pairs against 1.25 times log2(sum kappa / kappa_z) + 1/2 log2(d + 1), one by one, twice."""
+    """Gain, by the likelihood of all pairs, against 1.25 (log2(sum kappa / kappa_z) + log2(d + 1) / 2), twice."""
     graph, adjacency = thirteen(rng, weighted=weighted, n_left=None)
     links = rng.uniform(1, 4, (13, 3)) * (rng.random((13, 3)) < 0.7)
     links[0] = [5.0, 1.0, 0.9]  # a fifth of the strongest and one link: a candidate; less is none
