@@ -142,8 +142,9 @@ def _row_vectors(matrix: sp.csr_array, n_vectors: int, guess: Floats) -> Floats:
         return np.asarray(eigen((matrix @ matrix.T).toarray(), n_vectors)[1], np.float64)
     gram = LinearOperator((size, size), matvec=lambda vector: matrix @ (matrix.T @ vector), dtype=np.float64)
     vectors: Array
+    rng = np.random.default_rng(0)  # Lanczos draws a new vector where the guess is exhausted
     try:
-        vectors = eigsh(gram, n_vectors, v0=guess, maxiter=_MOST_RESTARTS, tol=_START_TOL)[1]
+        vectors = eigsh(gram, n_vectors, v0=guess, maxiter=_MOST_RESTARTS, tol=_START_TOL, rng=rng)[1]
     except ArpackNoConvergence as error:
         vectors = error.eigenvectors
     return np.asarray(vectors[:, ::-1], np.float64)

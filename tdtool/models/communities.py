@@ -128,7 +128,7 @@ def _assembled(
         strengths=strengths.values,
         background=background.scale,
         propensity=propensity,
-        lambdas=_inside(strengths),
+        lambdas=_inside(strengths, graph.n_left),
         embedding=_embedding(graph, parts, found),
         eigenvalues=found.eigenvalues if isinstance(found, DenseFit) else None,
         mode=mode,
@@ -198,7 +198,13 @@ def _mixture(parts: Parts, found: DenseFit | SparseFit | None, place: NDArray[np
     return Cover.from_entries(nodes, communities, shares, n_nodes=cover.n_nodes, n_communities=cover.n_communities)
 
 
-def _inside(strengths: Strengths) -> NDArray[np.float64]:
+def _inside(strengths: Strengths, n_left: int | None) -> NDArray[np.float64]:
+    """(k,) sum of F_u F_v over the pairs of members that may be linked."""
+    if n_left is not None:
+        is_left = strengths.nodes < n_left
+        sides = [np.where(side, strengths.values, 0.0) for side in (is_left, ~is_left)]
+        left, right = (np.bincount(strengths.communities, side, strengths.n_communities) for side in sides)
+        return np.asarray(left * right)
     squares = np.bincount(strengths.communities, strengths.values**2, strengths.n_communities)
     return np.asarray((strengths.sums() ** 2 - squares) / 2)
 

@@ -91,7 +91,8 @@ def dense_communities(
         return search.finish(search.candidate(k, compared=False), "as many communities as were asked for")
     best, reason = search.best()
     if search.trials and (best is None or best.covered < _MOST_COVERED):
-        weak = _Search(graph, propensity, dataclasses.replace(config, tau=_LOW_TAU), n_components, on_trial)
+        raised = dataclasses.replace(config, tau=max(config.tau, _LOW_TAU))
+        weak = _Search(graph, propensity, raised, n_components, on_trial)
         other, other_reason = weak.weak()
         if best is None or (other is not None and _cheaply(other.trial) > _cheaply(best.trial)):
             search, best, reason = weak, other, other_reason

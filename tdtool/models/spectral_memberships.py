@@ -14,7 +14,7 @@ from tdtool.moments.split_star import SplitStar
 from tdtool.moments.three_star import ThreeStar
 
 Matrix = NDArray[np.float64]
-_TINY = np.finfo(float).tiny
+_NOTHING = 1e-9
 
 
 def spectral_memberships(
@@ -61,8 +61,12 @@ def nearly_pure(memberships: NDArray[np.float32], *, mixed: float = 0.05) -> NDA
 
 
 def _pure_is_one(points: Matrix, fit: PowerFit) -> Matrix:
-    """Coordinates along the directions over lambda: 1 for a pure member; with alpha0 the same for all of these."""
-    return np.asarray(points @ fit.vectors / np.maximum(fit.weights, _TINY))
+    """Coordinates along the directions over lambda: 1 for a pure member; with alpha0 the same for all of these.
+
+    A direction without weight is no community: its coordinates are 0.
+    """
+    weights = np.where(fit.weights > _NOTHING * fit.weights.max(initial=0.0), fit.weights, np.inf)
+    return np.asarray(points @ fit.vectors / weights)
 
 
 def _shares(values: NDArray[Any]) -> NDArray[np.float32]:

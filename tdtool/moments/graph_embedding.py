@@ -67,6 +67,8 @@ class GraphEmbedding:
         else:
             size = min(max(2 * k + 1, k + 32), n)
             start, tol = np.sqrt(self.node_weights).astype(self._matrix.dtype), _TOL[self._matrix.dtype]
-            values, vectors = eigsh(self._matrix, k, which="LA", v0=start, ncv=size, tol=tol)
+            # Lanczos draws a new vector where the space is exhausted, as in a graph of several components.
+            rng = np.random.default_rng(0)
+            values, vectors = eigsh(self._matrix, k, which="LA", v0=start, ncv=size, tol=tol, rng=rng)
             order = np.argsort(-values, kind="stable")
         self._values, self._vectors = values[order], vectors[:, order]

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackError, svds
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from tdtool.data.graph import Graph
 
@@ -46,14 +47,13 @@ class SplitStar:
         seen = []
         for others in places[1:]:
             block = rows[:, others].multiply(scale[places[0]][:, None]).multiply(scale[others][None, :]).tocsr()
-            near = start if block.shape[0] <= block.shape[1] else np.sqrt(raised[others])
             try:
-                left, _, _ = svds(block, k, v0=near, return_singular_vectors="u")
+                left = _left_vectors(block, k, start)
             except ArpackError as error:
                 raise ValueError(
                     "the four parts of the nodes are hardly linked: --split takes denser graphs"
                 ) from error
-            seen.append(np.asarray(left[:, ::-1]) / start[:, None])
+            seen.append(left / start[:, None])
         scaled = [points * start[:, None] for points in seen]
         turned = [seen[0], *(seen[i] @ scipy.linalg.orthogonal_procrustes(scaled[i], scaled[0])[0] for i in (1, 2))]
         return cls(places[0], weights, (turned[0], turned[1], turned[2]))
@@ -69,3 +69,14 @@ class SplitStar:
         column = self.weights[:, None]
         parts = zip(self.leaves, (b * c, a * c, a * b), strict=True)
         return np.asarray(sum(leaf.T @ (column * product) for leaf, product in parts) / len(self.leaves))
+
+
+def _left_vectors(block: csr_array, k: int, start: Matrix) -> Matrix:
+    """(rows, k) leading left singular vectors, the first one first.
+
+    By the Gram matrix and not by scipy's svds, which draws from the system's entropy where its start is exhausted.
+    """
+    size = block.shape[0]
+    gram = LinearOperator((size, size), matvec=lambda vector: block @ (block.T @ vector), dtype=np.float64)
+    vectors = eigsh(gram, k, which="LA", v0=start, rng=np.random.default_rng(0))[1]
+    return np.asarray(vectors[:, ::-1], np.float64)
