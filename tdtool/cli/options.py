@@ -168,7 +168,8 @@ def exports(names: str) -> Callable[[Function], Function]:
 TOPIC_EXPORTS = "NAME.documents.csv holds the documents' topics, any other name the topics' words."
 TENSOR_EXPORTS = "NAME.core.csv holds the core of Tucker, any other name the factors."
 COMMUNITY_EXPORTS = (
-    "NAME.communities.csv holds a row for each community, any other name the memberships; .graphml and .gexf the graph."
+    "NAME.communities.csv holds a row for each community, NAME.mixture.csv graded shares of members and others, any "
+    "other name the memberships; .graphml and .gexf the graph."
 )
 FACTOR_EXPORTS = "NAME.scores.csv holds the rows' scores, any other name the loadings."
 

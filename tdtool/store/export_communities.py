@@ -1,8 +1,9 @@
 """Communities of a graph in the formats of other programs.
 
 NAME.SUFFIX holds the memberships: node, community, weight (its share of the node), strength. A node in no community has
-no row. NAME.communities.SUFFIX holds a row for each community: its size, its scores, its strongest members. Communities
-count from 0, the largest first, as in the result file and in what is printed. .json holds the communities with
+no row. NAME.communities.SUFFIX holds a row for each community: its size, its scores, its strongest members;
+NAME.mixture.SUFFIX the graded shares (node, community, share), those of the members where there are no others.
+Communities count from 0, the largest first, as in the result file and in what is printed. .json holds them with
 everything known of them, .npz the memberships as arrays that scipy.sparse.load_npz reads as a matrix, .graphml and
 .gexf the graph, its nodes with their communities, for Gephi and other programs that draw.
 """

@@ -13,13 +13,15 @@ from threadpoolctl import threadpool_info
 
 from tdtool.config import CommunitiesConfig, GraphConfig
 from tdtool.data.graph import Graph
+from tdtool.data.planted_graph import planted_mmsb
 from tdtool.errors import InputError, ResourceError, TdtoolError, UsageError
 from tdtool.kernels import threads
 from tdtool.models.cover import Cover
-from tdtool.models.cover_scores import onmi_max
+from tdtool.models.cover_scores import membership_error, onmi_max
 from tdtool.run import communities as run_module
 from tdtool.run import community_fit
 from tdtool.run.communities import CommunitiesResult, find_communities, plan_communities
+from tdtool.run.evaluate_communities import evaluate_communities
 from tdtool.run.graphs import check_graph, find_components, isolated_text, shape_warnings
 from tdtool.run.outputs import check_outputs
 from tdtool.store import hdf5
@@ -333,6 +335,33 @@ def test_graph_without_such_communities(tmp_path: Path, case: str) -> None:
         run(saved(tmp_path, edges), tmp_path, **settings)
     assert "g.txt" in str(caught.value)
     assert names(tmp_path) == ["g.txt"]
+
+
+def test_graded_shares_are_stored_exported_and_scored(tmp_path: Path) -> None:
+    """Shares of the file, of NAME.mixture.csv and of the fit are the same; the membership error is theirs."""
+    mixed = planted_mmsb(150, 3, mean_degree=20, alpha0=1.5, rng=np.random.default_rng(4))
+    output, table = tmp_path / "o.h5", tmp_path / "o.mixture.csv"
+    source, known = saved(tmp_path, mixed.edges.tolist()), Cover.from_sets(mixed.sets(least=0.3), 150)
+    result = find_communities(source, output, communities=CommunitiesConfig(3), workers=1, exports=[str(table)])
+    mixture, cover = result.fit.mixture, result.fit.cover
+    assert mixture is not None
+    assert mixture.weights.size > cover.weights.size
+    with hdf5.open(output) as reader:
+        np.testing.assert_array_equal(reader.get("mixture/indptr"), mixture.indptr)
+        np.testing.assert_array_equal(reader.get("mixture/community"), mixture.communities)
+        np.testing.assert_allclose(reader.get("mixture/share"), mixture.weights, rtol=1e-6)
+    rows = np.loadtxt(table, delimiter=",", skiprows=1, converters=lambda cell: float(cell.strip('"')))
+    np.testing.assert_array_equal(rows[:, 0], mixture.entry_nodes())
+    np.testing.assert_array_equal(rows[:, 1], mixture.communities)
+    np.testing.assert_allclose(rows[:, 2], mixture.weights, rtol=1e-4)
+    truth = tmp_path / "truth.txt"
+    truth.write_text("\n".join(" ".join(map(str, members)) for members in known.sets()))
+    scores = evaluate_communities(output, str(truth)).scores
+    assert scores["membership_error"] == pytest.approx(membership_error(mixture, known), abs=1e-6)
+    assert scores["onmi_max"] == pytest.approx(onmi_max(cover, known))
+    hard = run(source, tmp_path, "hard.h5", n_communities=3, overlap=False)
+    assert hard.fit.mixture is None
+    assert verify(output) == []
 
 
 def test_output_and_exports_are_checked_before_anything_is_read(tmp_path: Path) -> None:
