@@ -32,7 +32,7 @@ class Parts:
 
 
 def parts_of(graph: Graph) -> Parts:
-    """Components of at least ten nodes and half a percent of all are fitted; when there is none, the only one is.
+    """Components of at least ten nodes and half a percent of all with edges are fitted; without one, the only one is.
 
     A small component would take an eigenvector of its own and tell nothing new: it is one community.
     """
@@ -40,7 +40,8 @@ def parts_of(graph: Graph) -> Parts:
 
     n_components, labels = connected_components(graph.adjacency(), directed=False)
     sizes = np.bincount(labels, minlength=n_components)
-    fitted = sizes >= max(_LEAST_NODES, _LEAST_SHARE * graph.n_nodes)
+    linked = int(np.count_nonzero(graph.n_neighbours))
+    fitted = sizes >= max(_LEAST_NODES, _LEAST_SHARE * linked)
     whole = np.flatnonzero(sizes >= LEAST_MEMBERS)
     if not fitted.any() and len(whole) == 1:
         fitted[whole] = True
