@@ -60,7 +60,7 @@ def planted_friends(directory: Path, rng: np.random.Generator) -> None:
     ]
     groups = {group: [names[u] for u in order if member[u, z]] for z, group in enumerate(GROUPS)}
     truth = {
-        "groups": groups,
+        "communities": groups,
         "people": {names[u]: [group for z, group in enumerate(GROUPS) if member[u, z]] for u in order},
         "chances": {group: _chance(size) for group, size in GROUPS.items()} | {"strangers": _STRANGERS},
     }

@@ -309,26 +309,26 @@ def test_sample_graph_is_its_truth(sample_data: Path) -> None:
     assert list(edges) == sorted({(min(pair), max(pair)) for pair in edges})
     assert {name for pair in edges for name in pair} == set(truth["people"])
     assert 120 <= len(truth["people"]) <= 200
-    assert [len(people) for people in truth["groups"].values()] == [34, 29, 25, 23, 21, 19, 16, 6]
+    assert [len(people) for people in truth["communities"].values()] == [34, 29, 25, 23, 21, 19, 16, 6]
     for name, groups in truth["people"].items():
-        assert groups == [group for group, people in truth["groups"].items() if name in people]
+        assert groups == [group for group, people in truth["communities"].items() if name in people]
     assert [sum(len(groups) == n for groups in truth["people"].values()) for n in (1, 2, 3)] == [116, 24, 3]
     assert all(hours * 2 == int(hours * 2) and 0.5 <= hours <= 12 for hours in edges.values())
     shared = [len(set(truth["people"][a]) & set(truth["people"][b])) for a, b in edges]
     assert 0.05 < np.mean([number == 0 for number in shared]) < 0.15
-    for group, people in truth["groups"].items():
+    for group, people in truth["communities"].items():
         inside = sum(a in people and b in people for a, b in edges)
         n_pairs = len(people) * (len(people) - 1) / 2
         assert inside / n_pairs == pytest.approx(truth["chances"][group], abs=0.13)
-    team = set(truth["groups"]["quiz team"])
+    team = set(truth["communities"]["quiz team"])
     assert all((a in team) == (b in team) for a, b in edges)
 
 
 def test_truth_of_the_sample_graph_as_lines(sample_data: Path) -> None:
     truth = json.loads((sample_data / "graph.truth.json").read_text(encoding="utf-8"))
     lines = (sample_data / "graph.truth.txt").read_text(encoding="utf-8").splitlines()
-    assert [line.split("\t") for line in lines if not line.startswith("#")] == list(truth["groups"].values())
-    assert [line[2:] for line in lines[1:] if line.startswith("#")] == list(truth["groups"])
+    assert [line.split("\t") for line in lines if not line.startswith("#")] == list(truth["communities"].values())
+    assert [line[2:] for line in lines[1:] if line.startswith("#")] == list(truth["communities"])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
@@ -339,6 +339,6 @@ def test_nobody_of_the_sample_graph_is_alone(seed: int, tmp_path: Path, sample_d
     assert len(truth["people"]) == 143
     for name, groups in truth["people"].items():
         friends = {a if b == name else b for a, b in edges if name in (a, b)}
-        assert all(friends & set(truth["groups"][group]) for group in groups)
+        assert all(friends & set(truth["communities"][group]) for group in groups)
     for name in ("graph.edges", "graph.truth.txt", "graph.truth.json"):
         assert ((tmp_path / name).read_bytes() == (sample_data / name).read_bytes()) == (seed == 0)
