@@ -1,4 +1,4 @@
-"""Names of results, when the user gives none."""
+"""Names of results, when the user gives none; and no result in the place of what is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tdtool.run.outputs import default_output, source_name
+from tests.cli.conftest import Run
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,13 @@ def test_first_free_name(tmp_path: Path) -> None:
     assert default_output("x/a.txt", "topics", tmp_path) == tmp_path / "a.topics-3.h5"
     assert default_output("x/a.txt", "corpus", tmp_path) == tmp_path / "a.corpus.h5"
     assert default_output("a.txt", "topics").parent == Path()
+
+
+@pytest.mark.parametrize("command", ["topics", "communities", "decompose", "factors", "ingest", "infer m.h5"])
+def test_the_input_is_never_replaced(run: Run, command: str) -> None:
+    text = "a,b\n1,2\n3,4\n"
+    Path("in.csv").write_text(text)
+    ran = run(*command.split(), "in.csv", "-o", "./in.csv", "--force")
+    assert ran.code == 2
+    assert "would take the place of what is read" in ran.err
+    assert Path("in.csv").read_text() == text
