@@ -10,7 +10,7 @@ import click
 from tdtool.cli import options
 from tdtool.cli.graph_options import graph_options
 from tdtool.cli.options import Command, NumberOrAuto, option
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import CommunitiesConfig, GraphConfig
 
 if TYPE_CHECKING:
@@ -91,12 +91,6 @@ _method_options = options.combined(
         help="Further runs, from other seeds and orders of the nodes, to compare with.",
     ),
 )
-_memory = option(
-    "--memory",
-    section="Common",
-    type=options.Size(),
-    help="Most that the arrays may take; a run that needs more is refused before it starts. [default: what is free]",
-)
 
 
 @click.command(
@@ -131,7 +125,7 @@ _memory = option(
 @options.force
 @options.seed
 @options.workers
-@_memory
+@options.array_memory
 @options.common
 def communities(
     graph: str,
@@ -154,13 +148,13 @@ def communities(
     or .npz file, plain or compressed; a graph from `tdtool ingest`; or - for standard input.
     """
     from tdtool.run.communities import find_communities
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     config = CommunitiesConfig(
         n_communities=None if n_communities == "auto" else n_communities, overlap=not no_overlap, **settings
     )
     output = output or default_output(graph, "communities")
-    check_outputs(output, exports, force, graph=True)
+    check_outputs([graph], output, exports, force=force, graph=True)
     if dry_run:
         _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
         return

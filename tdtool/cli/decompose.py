@@ -9,7 +9,7 @@ import click
 
 from tdtool.cli import options
 from tdtool.cli.options import Command, NumberOrAuto, option
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import DecomposeConfig, TensorConfig
 
 if TYPE_CHECKING:
@@ -137,12 +137,6 @@ _tensor_options = options.combined(
     ),
     option("--value", section="Tensor", metavar="COLUMN", help="CSV: column of the values, by name or number from 1."),
 )
-_memory = option(
-    "--memory",
-    section="Common",
-    type=options.Size(),
-    help="Most that the arrays may take; a run that needs more is refused before it starts. [default: what is free]",
-)
 
 
 @click.command(
@@ -176,7 +170,7 @@ _memory = option(
 @options.force
 @options.seed
 @options.workers
-@_memory
+@options.array_memory
 @options.common
 def decompose(
     tensor: str,
@@ -199,7 +193,7 @@ def decompose(
     row for each value or a labelled table; plain or compressed; or - for standard input. NaN is a missing value.
     """
     from tdtool.run import decompose as run
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     source = TensorConfig(**{name: settings.pop(name) for name in ("format", "key", "mask", "columns", "value")})
     config = DecomposeConfig(
@@ -209,7 +203,7 @@ def decompose(
         **settings,
     )
     output = output or default_output(tensor, "tucker" if method in _TUCKER else "cp")
-    check_outputs(output, exports, force)
+    check_outputs([tensor], output, exports, force=force)
     if dry_run:
         _plan(as_json, tensor, tensor=source, decompose=config, workers=workers, memory=memory)
         return

@@ -9,7 +9,7 @@ import click
 
 from tdtool.cli import options
 from tdtool.cli.options import Command, NumberOrAuto, option
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import FactorsConfig
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def factors(
     test or measurement a column; or - for standard input.
     """
     from tdtool.run import factors as run
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     config = FactorsConfig(
         n_factors=None if n_factors == "auto" else n_factors,
@@ -112,7 +112,7 @@ def factors(
         seed=seed,
     )
     output = output or default_output(table, "factors")
-    check_outputs(output, exports, force)
+    check_outputs([table], output, exports, force=force)
     result = run.fit_factors(table, output, config=config, force=force, exports=tuple(map(str, exports)))
     if as_json:
         say_json(result.as_dict())

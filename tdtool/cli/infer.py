@@ -8,7 +8,7 @@ import click
 
 from tdtool.cli import options
 from tdtool.cli.options import Command
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import SourceConfig
 
 
@@ -47,10 +47,10 @@ def infer(
     """
     from tdtool.report import tables
     from tdtool.run.infer import infer_documents
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     output = output or default_output(corpus, "documents")
-    check_outputs(output, exports, force)
+    check_outputs([model, corpus], output, exports, force=force)
     result = infer_documents(
         model,
         corpus,

@@ -134,6 +134,12 @@ workers = option(
 memory = option(
     "--memory", section="Common", type=Size(), help="Beyond this, big arrays go to disk. [default: half of the RAM]"
 )
+array_memory = option(
+    "--memory",
+    section="Common",
+    type=Size(),
+    help="Most that the arrays may take; a run that needs more is refused before it starts. [default: what is free]",
+)
 seed = option(
     "--seed",
     section="Common",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,6 @@ def say(text: str) -> None:
 def say_json(values: Any) -> None:
     """Exactly one JSON object on stdout."""
     click.echo(json.dumps(_plain(values), indent=2, allow_nan=False))
-
-
-def check_outputs(output: Path, exports: Sequence[Path], force: bool, *, graph: bool = False) -> None:
-    """Before any work: UsageError for a file that could not be written, or a format there is none of.
-
-    graph : whether the result has a graph, which there are further formats for.
-    """
-    from tdtool.store.atomic import check_output
-    from tdtool.store.exports import check_export
-
-    check_output(output, force)
-    for path in exports:
-        check_export(path, force, graph=graph)
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ import click
 
 from tdtool.cli import options
 from tdtool.cli.options import Command, NumberOrAuto, option
-from tdtool.cli.output import check_outputs, say, say_json
+from tdtool.cli.output import say, say_json
 from tdtool.config import IngestConfig, TopicsConfig
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def topics(
     recognised.
     """
     from tdtool.run import topics as run
-    from tdtool.run.outputs import default_output
+    from tdtool.run.outputs import check_outputs, default_output
 
     config = TopicsConfig(
         None if n_topics == "auto" else n_topics,
@@ -140,7 +140,7 @@ def topics(
         seed=seed,
     )
     output = output or default_output(source, "topics")
-    check_outputs(output, exports, force)
+    check_outputs([source], output, exports, force=force)
     if dry_run:
         _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
         return

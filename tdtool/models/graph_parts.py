@@ -23,7 +23,7 @@ class UnsuitedError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """large : (nodes fitted,) int64 nodes of the components that are fitted, ascending; n_large : these components;
-    small : int64 nodes of each other component of at least three nodes, a community by itself.
+    small : int64 nodes of each other component of at least three nodes, a community by itself, by their first nodes.
     """
 
     large: NDArray[np.int64]
@@ -31,15 +31,35 @@ class Parts:
     small: list[NDArray[np.int64]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """Connected components. labels : (n,) int64, of each node, the largest is 0; sizes : (c,) int64, descending."""
+
+    labels: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+def find_components(graph: Graph) -> Components:
+    """The connected components; a node without edges is one of its own."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = csr_array((np.ones(graph.neighbours.size, np.int8), graph.neighbours, graph.indptr), (graph.n_nodes,) * 2)
+    n_components, labels = connected_components(links, directed=False)
+    sizes = np.bincount(labels, minlength=n_components)
+    order = np.argsort(-sizes, kind="stable")
+    place = np.empty(n_components, np.int64)
+    place[order] = np.arange(n_components)
+    return Components(place[labels], sizes[order])
+
+
 def parts_of(graph: Graph) -> Parts:
     """Components of at least ten nodes and half a percent of all with edges are fitted; without one, the only one is.
 
     A small component would take an eigenvector of its own and tell nothing new: it is one community.
     """
-    from scipy.sparse.csgraph import connected_components
-
-    n_components, labels = connected_components(graph.adjacency(), directed=False)
-    sizes = np.bincount(labels, minlength=n_components)
+    components = find_components(graph)
+    labels, sizes = components.labels, components.sizes
     linked = int(np.count_nonzero(graph.n_neighbours))
     fitted = sizes >= max(_LEAST_NODES, _LEAST_SHARE * linked)
     whole = np.flatnonzero(sizes >= LEAST_MEMBERS)
@@ -48,7 +68,7 @@ def parts_of(graph: Graph) -> Parts:
     order = np.argsort(labels, kind="stable")
     borders = np.concatenate([[0], np.cumsum(sizes)])
     small = [order[borders[c] : borders[c + 1]] for c in whole if not fitted[c]]
-    return Parts(np.flatnonzero(fitted[labels]), int(fitted.sum()), small)
+    return Parts(np.flatnonzero(fitted[labels]), int(fitted.sum()), sorted(small, key=lambda part: int(part[0])))
 
 
 def subgraph(graph: Graph, nodes: NDArray[np.int64]) -> Graph:

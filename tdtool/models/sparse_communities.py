@@ -17,7 +17,7 @@ from tdtool.data.graph import Graph
 from tdtool.kernels import propagation_cpu
 from tdtool.models.community_pruning import pruned
 from tdtool.models.graph_parts import LEAST_MEMBERS, reordered
-from tdtool.models.label_propagation import LabelChoice, Rung, choose_labels
+from tdtool.models.label_propagation import LabelChoice, choose_labels
 from tdtool.models.overlap_em import SPARSITY, fit_propensity, sparse_em, with_expected
 from tdtool.models.overlap_model import Background, Strengths
 
@@ -40,12 +40,11 @@ _MANY_NODES, _MANY_LABELS = 10_000, 200
 class SparseFit:
     """Memberships in communities 0 ... k - 1 of at least three nodes each, and the background; nodes may have none.
 
-    rungs : prices of labels that were tried; reason : one line for a person.
+    reason : one line for a person.
     """
 
     strengths: Strengths
     background: Background
-    rungs: tuple[Rung, ...]
     reason: str
 
 
@@ -84,7 +83,7 @@ def sparse_communities(
         f"{choice.n_labels:,} labels at resolution {chosen.resolution:.4g} predict held-out edges best: "
         f"{chosen.bits:.2f} bits each"
     )
-    return SparseFit(strengths.back_from(order), Background(background.scale, propensity), choice.rungs, reason)
+    return SparseFit(strengths.back_from(order), Background(background.scale, propensity), reason)
 
 
 def _refused(graph: Graph, choice: LabelChoice) -> bool:

@@ -17,15 +17,14 @@ from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
 from tdtool.errors import InputError, ResourceError
 from tdtool.models.communities import CommunityFit, chosen_mode
+from tdtool.models.graph_parts import Components, find_components
 from tdtool.run.communities_plan import CommunitiesPlan, check_memory, plan_of
 from tdtool.run.community_facts import CommunityFacts
 from tdtool.run.community_fit import FoundCommunities, find_and_score
 from tdtool.run.corpora import announce_compilation
 from tdtool.run.graphs import (
-    Components,
     check_graph,
     check_options,
-    find_components,
     isolated_text,
     load_graph,
     shape_warnings,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig
@@ -17,14 +14,6 @@ _SHOWN = 60  # characters of a name
 _FEW_LINKS = 2.0  # a node; fewer make a graph of trees
 #: How communities can be sought.
 MODES = ("auto", "dense", "sparse")
-
-
-@dataclasses.dataclass(frozen=True)
-class Components:
-    """Connected components. labels : (n,) int64, of each node, the largest is 0; sizes : (c,) int64, descending."""
-
-    labels: NDArray[np.int64]
-    sizes: NDArray[np.int64]
 
 
 def load_graph(source: str, config: GraphConfig, *, memory: int) -> Graph:
@@ -76,20 +65,6 @@ def check_graph(graph: Graph, config: CommunitiesConfig, source: str) -> None:
 def only_pairs(graph: Graph) -> bool:
     """Whether no node has two neighbours, so that no three nodes are linked."""
     return int(graph.n_neighbours.max(initial=0)) < 2
-
-
-def find_components(graph: Graph) -> Components:
-    """The connected components; a node without edges is one of its own."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    links = csr_array((np.ones(graph.neighbours.size, np.int8), graph.neighbours, graph.indptr), (graph.n_nodes,) * 2)
-    n_components, labels = connected_components(links, directed=False)
-    sizes = np.bincount(labels, minlength=n_components)
-    order = np.argsort(-sizes, kind="stable")
-    place = np.empty(n_components, np.int64)
-    place[order] = np.arange(n_components)
-    return Components(place[labels], sizes[order])
 
 
 def isolated_text(graph: Graph) -> str:

@@ -30,15 +30,15 @@ def check_outputs(
     sources : what is read, "-" for standard input; graph : whether the result has a graph, which there are further
     formats for.
     """
+    check_output(output, force)
+    for export in exports:
+        check_export(Path(export), force, graph=graph)
     taken = {Path(source).resolve(): "what is read" for source in sources if source != "-"}
     for path, what in ((output, "the result"), *((Path(export), "an export") for export in exports)):
         if (place := path.resolve()) in taken:
             hint = "choose another name with -o" if path is output else "choose another name for the export"
             raise UsageError(f"{what} would take the place of {taken[place]}", path=path, hint=hint)
         taken[place] = what
-    check_output(output, force)
-    for export in exports:
-        check_export(Path(export), force, graph=graph)
 
 
 def source_name(source: str) -> str:

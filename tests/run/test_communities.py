@@ -18,11 +18,12 @@ from tdtool.errors import InputError, ResourceError, TdtoolError, UsageError
 from tdtool.kernels import threads
 from tdtool.models.cover import Cover
 from tdtool.models.cover_scores import membership_error, onmi_max
+from tdtool.models.graph_parts import find_components
 from tdtool.run import communities as run_module
 from tdtool.run import community_fit
 from tdtool.run.communities import CommunitiesResult, find_communities, plan_communities
 from tdtool.run.evaluate_communities import evaluate_communities
-from tdtool.run.graphs import check_graph, find_components, isolated_text, shape_warnings
+from tdtool.run.graphs import check_graph, isolated_text, shape_warnings
 from tdtool.run.outputs import check_outputs
 from tdtool.store import hdf5
 from tdtool.store.verify import verify
