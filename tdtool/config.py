@@ -140,6 +140,16 @@ class CommunitiesConfig:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class SparkConfig:
+    """The cluster that a run uses. Sizes in bytes; None: from the size of the data, or as the cluster says."""
+
+    master: str | None = None  # local[n], local-cluster[n,cores,MB], spark://..., yarn, k8s://...; None: spark-submit's
+    settings: tuple[tuple[str, str], ...] = ()  # further ones, by their names in Spark; they win
+    executor_memory: int | None = None
+    driver_memory: int | None = None
+
+
 def as_json(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON values, for a result file."""
     return dataclasses.asdict(config)

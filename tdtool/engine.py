@@ -1,7 +1,8 @@
 """Maps a step over the partitions of a corpus, on threads of this process.
 
 A step is `step(rows, state, *parameters) -> (partials, new_state)`: a pure function of one partition (rows), what
-earlier steps left for that partition (state, a dict of arrays with one row per document) and a few small arrays.
+earlier steps left for that partition (state, a dict of arrays with one row per document) and a few small arrays. What
+it takes from the state and leaves there is declared with it (data/steps.py).
 partials is a tuple of arrays that are summed over the partitions in one fixed binary tree over the partition index:
 the sum does not depend on the number of workers or on which partition finishes first.
 """
@@ -14,7 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import numpy as np
 import scipy.linalg  # noqa: F401 -- its BLAS is another library than numpy's, and must be loaded to be limited
@@ -22,9 +24,40 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from tdtool import log
-from tdtool.data.corpus import Corpus, Partials, Rows, State
+from tdtool.data.corpus import Corpus, CorpusFacts, Partials, Rows, State
+from tdtool.data.steps import Needs, needs_of
 
 Step = Callable[..., tuple[Partials, State]]
+
+
+class Engine(Protocol):
+    """What a run needs of whatever reaches the data. workers : threads of this process.
+
+    The same bits come back from every engine: the data alone decides how sums are added up.
+    """
+
+    workers: int
+
+    @property
+    def corpus(self) -> CorpusFacts:
+        """What is known of the documents without reading them."""
+
+    def map_reduce(self, step: Step, *parameters: Any, about: str = "") -> Partials:
+        """Run the step on every partition; return the sum of its partials, and keep the state it returns."""
+
+    def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
+        """(partition, partials) in the order of the partitions; keeps the state steps return."""
+
+    def take(self, name: str, documents: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of a kept array for a few documents (ascending global indices)."""
+
+    def drop(self, *names: str) -> None:
+        """Forget arrays that steps kept."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class LocalEngine:
@@ -49,7 +82,7 @@ class LocalEngine:
 
     def map_reduce(self, step: Step, *parameters: Any, about: str = "") -> Partials:
         """Run the step on every partition; return the sum of its partials, and keep the state it returns."""
-        total = _Tree(self.corpus.n_partitions)
+        total = PartialTree(self.corpus.n_partitions)
         for index, partials in self.map(step, *parameters, about=about):
             total.add(index, partials)
         return total.root()
@@ -82,8 +115,12 @@ class LocalEngine:
     def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
         """(partition, partials) in the order of the partitions, a few computed ahead; keeps the state steps return."""
 
+        needs = needs_of(step)
+
         def work(index: int) -> Partials:
-            partials, state = step(self.corpus.rows(index), self._state[index], *parameters)
+            given = {name: self._state[index][name] for name in needs.reads if name in self._state[index]}
+            partials, state = step(self.corpus.rows(index), given, *parameters)
+            check_kept(state, needs, step)
             for name, array in state.items():
                 self._keep(index, name, array)
             return partials
@@ -131,7 +168,13 @@ class LocalEngine:
             state[name] = spilled
 
 
-class _Tree:
+def check_kept(state: State, needs: Needs, step: Step) -> None:
+    """ValueError where a step keeps what it has not declared: another engine would lose it."""
+    if not state.keys() <= set(needs.keeps):
+        raise ValueError(f"{step.__name__} keeps {', '.join(sorted(state))}, and has declared {needs.keeps}")
+
+
+class PartialTree:
     """Sums partials pairwise over the partition index: (0+1)+(2+3)..., whatever the order they come in."""
 
     def __init__(self, count: int) -> None:
@@ -139,6 +182,7 @@ class _Tree:
         self._waiting: dict[tuple[int, int], Partials] = {}
 
     def add(self, index: int, partials: Partials) -> None:
+        """Take the partials of one partition."""
         level, count = 0, self._count
         while count > 1:
             sibling = index ^ 1
@@ -152,6 +196,7 @@ class _Tree:
         self._waiting[level, index] = partials
 
     def root(self) -> Partials:
+        """The sum of all, once every partition is there."""
         ((level, _),) = self._waiting
         (partials,) = self._waiting.values()
         return partials if level else tuple(np.array(array) for array in partials)

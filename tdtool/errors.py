@@ -45,6 +45,10 @@ class MissingExtraError(TdtoolError):
         super().__init__(f"{package} is not installed", hint=f"run: pip install 'tdtool[{extra}]'")
 
 
+class ClusterError(TdtoolError):
+    """The cluster cannot be reached or used, or has failed (exit code 1)."""
+
+
 class TerminatedError(BaseException):
     """SIGTERM arrived (exit code 143): raised in the main thread, so that every `with` block cleans up.
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from tdtool.data.corpus import Corpus, Partials, Rows, State
-from tdtool.engine import LocalEngine, _Tree
+from tdtool.data.steps import needs_of, step
+from tdtool.engine import LocalEngine, PartialTree
 from tests import oracles
 
 ENOUGH = 1 << 30
@@ -72,17 +73,19 @@ def test_the_order_of_a_sum_shows_in_its_bits() -> None:
 
 @given(st.integers(1, 20).flatmap(lambda n: st.permutations(range(n))))
 def test_the_tree_does_not_depend_on_who_comes_first(order: list[int]) -> None:
-    tree = _Tree(len(order))
+    tree = PartialTree(len(order))
     for index in order:
         tree.add(index, (uneven(index),))
     (total,) = tree.root()
     assert np.array_equal(total, oracles.tree_sum([uneven(i) for i in range(len(order))]))
 
 
+@step(reads=("kept",))
 def give_back_step(rows: Rows, state: State, parameter: NDArray[np.float64]) -> tuple[Partials, State]:
     return (state["kept"], parameter), {}
 
 
+@step(keeps=("kept",))
 def keep_step(rows: Rows, state: State, size: int = 4) -> tuple[Partials, State]:
     return (), {"kept": np.full((rows.n_documents, size), float(rows.index))}
 
@@ -117,12 +120,12 @@ def test_map_computes_only_a_few_ahead(workers: int) -> None:
     """What is waiting to be taken stays small, however many partitions there are."""
     done: list[int] = []
 
-    def step(rows: Rows, state: State) -> tuple[Partials, State]:
+    def slow_step(rows: Rows, state: State) -> tuple[Partials, State]:
         done.append(rows.index)
         return (), {}
 
     with LocalEngine(corpus_of(30), workers=workers, memory=ENOUGH) as engine:
-        results = engine.map(step)
+        results = engine.map(slow_step)
         for _ in range(5):
             next(results)
         time.sleep(0.05)
@@ -135,13 +138,13 @@ def test_workers_are_threads_and_no_more_than_partitions() -> None:
     names: set[int] = set()
     together = threading.Barrier(3, timeout=60)
 
-    def step(rows: Rows, state: State) -> tuple[Partials, State]:
+    def slow_step(rows: Rows, state: State) -> tuple[Partials, State]:
         names.add(threading.get_ident())
         together.wait()
         return (), {}
 
     with LocalEngine(corpus_of(9), workers=3, memory=ENOUGH) as engine:
-        engine.map_reduce(step)
+        engine.map_reduce(slow_step)
         assert len(names) == 3
     assert LocalEngine(corpus_of(2), workers=8, memory=ENOUGH).workers == 2
     assert LocalEngine(corpus_of(2), workers=0, memory=ENOUGH).workers == 1
@@ -151,6 +154,7 @@ class BrokenError(Exception):
     """What a step raises here."""
 
 
+@step(keeps=("kept",))
 def broken_step(rows: Rows, state: State, where: int) -> tuple[Partials, State]:
     if rows.index == where:
         raise BrokenError(f"in {where}")
@@ -176,6 +180,7 @@ def test_steps_run_with_one_thread_of_linear_algebra() -> None:
 # ---- what steps keep
 
 
+@step(reads=("total",), keeps=("total", "amount"))
 def add_step(rows: Rows, state: State, amount: float) -> tuple[Partials, State]:
     """Adds to what is kept, in place."""
     total = state.get("total")
@@ -183,6 +188,24 @@ def add_step(rows: Rows, state: State, amount: float) -> tuple[Partials, State]:
         total = np.zeros((rows.n_documents, 2), np.float32)
     total += np.float32(amount) * (1 + rows.index)
     return (total.sum(axis=0).copy(),), {"total": total, "amount": np.full(rows.n_documents, amount)}
+
+
+def seen_step(rows: Rows, state: State) -> tuple[Partials, State]:
+    return (np.array([len(state)]),), {}
+
+
+def undeclared_step(rows: Rows, state: State) -> tuple[Partials, State]:
+    return (), {"kept": np.zeros(rows.n_documents)}
+
+
+def test_a_step_sees_and_keeps_what_it_has_declared() -> None:
+    with LocalEngine(corpus_of(2), workers=1, memory=ENOUGH) as engine:
+        engine.map_reduce(keep_step)
+        assert engine.map_reduce(seen_step)[0] == 0
+        assert engine.map_reduce(step(reads=("kept", "never kept"))(seen_step))[0] == 2  # one in each partition
+        with pytest.raises(ValueError, match="kept"):
+            engine.map_reduce(undeclared_step)
+    assert needs_of(keep_step).keeps == ("kept",)
 
 
 @pytest.mark.parametrize("memory", [ENOUGH, 0, 100])
@@ -203,6 +226,7 @@ def test_state_is_kept_between_steps_in_memory_or_on_disk(scratch: Path, memory:
     assert list(scratch.iterdir()) == []
 
 
+@step(reads=("noise",), keeps=("noise",))
 def noisy_step(rows: Rows, state: State) -> tuple[Partials, State]:
     before = state.get("noise", np.zeros(50, np.float32))
     return (before + uneven(rows.index),), {"noise": before + uneven(rows.index + 100)}
@@ -264,6 +288,7 @@ def test_the_scratch_folder_goes_when_a_step_raises(scratch: Path, workers: int)
     assert list(scratch.iterdir()) == []
 
 
+@step(keeps=("ids",))
 def id_step(rows: Rows, state: State) -> tuple[Partials, State]:
     ids = np.arange(rows.start, rows.start + rows.n_documents)
     return (), {"ids": np.stack([ids, -ids], axis=1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,45 @@ class Rows:
     def n_documents(self) -> int:
         """D_p, the documents of this partition."""
         return self.indptr.size - 1
+
+
+class CorpusFacts(Protocol):
+    """What every corpus knows without looking at its entries, wherever they are; see Corpus."""
+
+    @property
+    def n_documents(self) -> int:
+        """D."""
+
+    @property
+    def n_terms(self) -> int:
+        """V."""
+
+    @property
+    def n_entries(self) -> int:
+        """Stored counts."""
+
+    @property
+    def n_partitions(self) -> int:
+        """P."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(P + 1,) first document of each partition."""
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """V words."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The documents that were read."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """How it came about."""
+
+    def id_blocks(self) -> Iterator[tuple[int, list[str]]]:
+        """(first document, names) of all documents, some thousands at a time."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 
 from tdtool.data.corpus import MapReduce, Partials, Rows, State
+from tdtool.data.steps import step
 from tdtool.kernels import topic_cpu
 from tdtool.models.topic_model import TopicModel
 
@@ -53,6 +54,7 @@ def active_documents(rows: Rows, left_out: NDArray[np.int64]) -> NDArray[np.bool
     return active
 
 
+@step(reads=("expected",), keeps=("expected",))
 def polish_step(
     rows: Rows,
     state: State,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.corpus import MapReduce, Partials, Rows, State
+from tdtool.data.steps import step
 from tdtool.kernels import sparse_cpu
 from tdtool.moments.pairs import FirstMoment, lengths_in_moments
 from tdtool.moments.whitening import Whitening
@@ -63,6 +64,7 @@ class ThirdMoment:
         return slice(n_terms * index // self.n_partitions, n_terms * (index + 1) // self.n_partitions)
 
 
+@step(keeps=("whitened", "triple_scale"))
 def whitened_rows_step(
     rows: Rows, state: State, held_out: NDArray[np.int64], whitening: NDArray[np.float32], keep: bool
 ) -> tuple[Partials, State]:
@@ -135,6 +137,7 @@ def implicit_apply(map_reduce: MapReduce, moment: ThirdMoment) -> Apply:
     return apply
 
 
+@step(reads=("whitened", "triple_scale"), rows=False)
 def implicit_step(
     rows: Rows, state: State, moment: ThirdMoment, directions: NDArray[np.float32]
 ) -> tuple[Partials, State]:
@@ -169,6 +172,7 @@ def dense_apply(map_reduce: MapReduce, moment: ThirdMoment) -> Apply:
     return apply
 
 
+@step(reads=("whitened", "triple_scale"), rows=False)
 def dense_step(rows: Rows, state: State, moment: ThirdMoment) -> tuple[Partials, State]:
     """Partial (2, k, k, k) float64: the symmetric terms (documents, 2 n v v v), and sum_i v v z, to be symmetrised."""
     k = moment.n_topics
