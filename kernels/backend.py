@@ -23,6 +23,8 @@ def _keep_compiled_code() -> None:
     numba looks at the time stamp of one file and does not notice when a function that is called from it has changed in
     another. So the folder is named after all sources; those of other versions go when they have not been used for long.
     """
+    if Path(__file__).with_name("keep-compiled-here").exists():
+        return  # an archive for a cluster, unpacked at another path for each run: they go when it goes
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(home).expanduser() / "tdtool" / "kernels" / _version_of_sources()
     try:

@@ -7,7 +7,9 @@ links, lambda (w / (exp(lambda) - 1) + 1), to the communities that made it.
 
 Each edge is looked at from both ends, so that a node writes its own row only: no atomics, and the same sums for any
 number of threads. Strengths F come dense, (n, k), or sparse: support_indptr (n + 1,), support (entries,) communities
-of each node, strengths (entries,).
+of each node, strengths (entries,). A pass over a part of the rows, those of nodes first, first + 1, ..., takes their
+indptr (from 0), neighbours and weights with the strengths of all nodes, and returns what belongs to these nodes: put
+together it is what a pass over all rows returns, bit for bit.
 """
 
 from __future__ import annotations
@@ -38,24 +40,26 @@ def dense_pass(
     strengths: NDArray[np.float32],
     background: float,
     propensity: NDArray[np.float64],
-) -> tuple[NDArray[np.float32], float]:
-    """Expected links of every node by community, and of all nodes by the background.
+    *,
+    first: int | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Expected links of every node by community, and by the background.
 
     indptr (n + 1,), neighbours (2m,), weights (2m,) or None: edges from both ends; strengths : (n, k) F;
-    propensity : (n,) theta. Returns ((n, k) sum_v F_uz F_vz (w_uv / (exp(lambda_uv) - 1) + 1), the same summed over
-    nodes for b theta_u theta_v).
+    propensity : (n,) theta. Returns ((n, k) sum_v F_uz F_vz (w_uv / (exp(lambda_uv) - 1) + 1), (n,) the same for
+    b theta_u theta_v). first : see above; then n of what is returned are the rows given.
     """
-    _check(indptr, neighbours, strengths, propensity)
-    out = np.empty_like(strengths)
-    shares = np.empty(len(propensity))
+    first, n_rows = _rows(indptr, neighbours, strengths, propensity, first)
+    out = np.empty((n_rows, strengths.shape[1]), strengths.dtype)
+    shares = np.empty(n_rows)
     given = _weights(weights)
 
-    def work(nodes: slice) -> None:
+    def work(rows: slice) -> None:
         args = (indptr, neighbours, given, strengths, background, propensity)
-        _dense_pass(nodes.start, nodes.stop, *args, out, shares)
+        _dense_pass(rows.start, rows.stop, first, *args, out, shares)
 
     _over_nodes(work, indptr, strengths.shape[1])
-    return out, float(shares.sum())
+    return out, shares
 
 
 def sparse_pass(
@@ -68,24 +72,25 @@ def sparse_pass(
     background: float,
     propensity: NDArray[np.float64],
     *,
+    first: int | None = None,
     scored: bool = False,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """The same on sparse strengths, with the edges' part of the log likelihood when it is to be `scored`.
 
-    Returns ((entries,) expected links, (n,) expected links of the background, sum over edges of
-    w log(1 - exp(-lambda)) + lambda, each edge once, or 0).
+    Returns ((entries,) expected links, (n,) expected links of the background, (n,) sum over the node's edges of
+    w log(1 - exp(-lambda)) + lambda, or 0: every edge counts at both ends).
     """
-    _check(indptr, neighbours, support_indptr, propensity)
-    expected = np.zeros(len(strengths))
-    shares, gains = np.empty(len(propensity)), np.empty(len(propensity))
+    first, n_rows = _rows(indptr, neighbours, support_indptr, propensity, first)
+    expected = np.zeros(int(support_indptr[first + n_rows] - support_indptr[first]))
+    shares, gains = np.empty(n_rows), np.empty(n_rows)
     given, n_communities = _weights(weights), _count(support)
 
-    def work(nodes: slice) -> None:
+    def work(rows: slice) -> None:
         graph = (indptr, neighbours, given, support_indptr, support, strengths, background, propensity)
-        _sparse_pass(nodes.start, nodes.stop, n_communities, *graph, scored, expected, shares, gains)
+        _sparse_pass(rows.start, rows.stop, first, n_communities, *graph, scored, expected, shares, gains)
 
     _over_nodes(work, indptr, _width(support, propensity))
-    return expected, shares, float(gains.sum()) / 2
+    return expected, shares, gains
 
 
 def entry_gains(
@@ -97,32 +102,40 @@ def entry_gains(
     strengths: NDArray[np.float64],
     background: float,
     propensity: NDArray[np.float64],
+    *,
+    first: int | None = None,
 ) -> NDArray[np.float64]:
     """What each membership does for the edges of its node, in bits: (entries,).
 
     sum_v [g(lambda_uv) - g(lambda_uv - F_uz F_vz)] / ln 2 with g(x) = w_uv log(1 - exp(-x)) + x: how much the log
     likelihood of the node's edges would fall without the membership.
     """
-    _check(indptr, neighbours, support_indptr, propensity)
-    gains = np.zeros(len(strengths))
+    first, n_rows = _rows(indptr, neighbours, support_indptr, propensity, first)
+    gains = np.zeros(int(support_indptr[first + n_rows] - support_indptr[first]))
     given, n_communities = _weights(weights), _count(support)
 
-    def work(nodes: slice) -> None:
+    def work(rows: slice) -> None:
         graph = (indptr, neighbours, given, support_indptr, support, strengths, background, propensity)
-        _entry_gains(nodes.start, nodes.stop, n_communities, *graph, gains)
+        _entry_gains(rows.start, rows.stop, first, n_communities, *graph, gains)
 
     _over_nodes(work, indptr, 8 * _width(support, propensity))
     return gains
 
 
-def _check(indptr: Floats, neighbours: Floats, rows: Floats, propensity: Floats) -> None:
-    n_nodes = len(indptr) - 1
-    have = len(rows) - (rows.ndim == 1)
-    if have != n_nodes or len(propensity) != n_nodes or (n_nodes and indptr[-1] != len(neighbours)):
+def _rows(
+    indptr: Floats, neighbours: Floats, strengths: Floats, propensity: Floats, first: int | None
+) -> tuple[int, int]:
+    """The first node and the number of the rows given. ValueError: the arrays do not fit each other."""
+    n_rows, n_nodes = len(indptr) - 1, len(propensity)
+    have = len(strengths) - (strengths.ndim == 1)
+    fits = n_rows == n_nodes if first is None else 0 <= first <= n_nodes - n_rows
+    if not fits or have != n_nodes or (n_rows and indptr[-1] != len(neighbours)):
+        which = "" if first is None else f", from node {first} on"
         raise ValueError(
-            f"the graph has {n_nodes} nodes and {len(neighbours)} ends of edges; strengths are of {have} nodes, "
-            f"propensities of {len(propensity)}"
+            f"the graph has {n_rows} nodes and {len(neighbours)} ends of edges{which}; strengths are of {have} nodes, "
+            f"propensities of {n_nodes}"
         )
+    return first or 0, n_rows
 
 
 def _weights(weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -154,13 +167,14 @@ def _edge_gain(rate, weight):  # type: ignore[no-untyped-def]
 
 
 @jit_sums
-def _dense_pass(first, last, indptr, neighbours, weights, strengths, background, propensity, out, shares):  # type: ignore[no-untyped-def]
+def _dense_pass(start, stop, first, indptr, neighbours, weights, strengths, background, propensity, out, shares):  # type: ignore[no-untyped-def]
     k = strengths.shape[1]
-    for u in range(first, last):
-        row, mine = out[u], strengths[u]
+    for place in range(start, stop):
+        u = first + place
+        row, mine = out[place], strengths[u]
         row[:] = 0
         share = 0.0
-        for end in range(indptr[u], indptr[u + 1]):
+        for end in range(indptr[place], indptr[place + 1]):
             v = neighbours[end]
             other = strengths[v]
             common = np.float32(0.0)
@@ -175,13 +189,14 @@ def _dense_pass(first, last, indptr, neighbours, weights, strengths, background,
                 row[z] += factor * other[z]
         for z in range(k):
             row[z] *= mine[z]
-        shares[u] = share
+        shares[place] = share
 
 
 @jit
 def _sparse_pass(  # type: ignore[no-untyped-def]
+    start,
+    stop,
     first,
-    last,
     n_communities,
     indptr,
     neighbours,
@@ -197,11 +212,13 @@ def _sparse_pass(  # type: ignore[no-untyped-def]
     gains,
 ):
     mine, sums = np.zeros(n_communities), np.zeros(n_communities)
-    for u in range(first, last):
+    done = support_indptr[first]
+    for place in range(start, stop):
+        u = first + place
         for entry in range(support_indptr[u], support_indptr[u + 1]):
             mine[support[entry]] = strengths[entry]
         share, gain = 0.0, 0.0
-        for end in range(indptr[u], indptr[u + 1]):
+        for end in range(indptr[place], indptr[place + 1]):
             v = neighbours[end]
             plain = background * propensity[u] * propensity[v]
             rate = plain
@@ -219,17 +236,18 @@ def _sparse_pass(  # type: ignore[no-untyped-def]
                     sums[support[entry]] += links * strengths[entry]
         for entry in range(support_indptr[u], support_indptr[u + 1]):
             z = support[entry]
-            expected[entry] = sums[z] * mine[z]
+            expected[entry - done] = sums[z] * mine[z]
             mine[z] = 0.0
             sums[z] = 0.0
-        shares[u] = share
-        gains[u] = gain
+        shares[place] = share
+        gains[place] = gain
 
 
 @jit
 def _entry_gains(  # type: ignore[no-untyped-def]
+    start,
+    stop,
     first,
-    last,
     n_communities,
     indptr,
     neighbours,
@@ -241,12 +259,14 @@ def _entry_gains(  # type: ignore[no-untyped-def]
     propensity,
     gains,
 ):
-    mine, place = np.zeros(n_communities), np.zeros(n_communities, np.int64)
-    for u in range(first, last):
+    mine, own = np.zeros(n_communities), np.zeros(n_communities, np.int64)
+    done = support_indptr[first]
+    for place in range(start, stop):
+        u = first + place
         for entry in range(support_indptr[u], support_indptr[u + 1]):
             mine[support[entry]] = strengths[entry]
-            place[support[entry]] = entry
-        for end in range(indptr[u], indptr[u + 1]):
+            own[support[entry]] = entry - done
+        for end in range(indptr[place], indptr[place + 1]):
             v = neighbours[end]
             plain = max(background * propensity[u] * propensity[v], SMALLEST_RATE)
             rate = plain
@@ -260,6 +280,6 @@ def _entry_gains(  # type: ignore[no-untyped-def]
                 z = support[entry]
                 if mine[z] > 0.0:
                     without = _edge_gain(max(rate - mine[z] * strengths[entry], plain), weight)
-                    gains[place[z]] += (here - without) / _LN2
+                    gains[own[z]] += (here - without) / _LN2
         for entry in range(support_indptr[u], support_indptr[u + 1]):
             mine[support[entry]] = 0.0

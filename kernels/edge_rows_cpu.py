@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tdtool.kernels.backend import jit
 
 #: Weights of the two directions of an edge that differ by less than this share are the same number.
-_SAME = 1e-6
+SAME = 1e-6
 
 
 class HeadRows(NamedTuple):
@@ -166,7 +166,7 @@ def _count_both(starts, columns, values, other_starts, other_columns, other_valu
             if columns[a] == other_columns[b]:
                 if columns[a] > node:
                     n_both += 1
-                    if values.size and abs(values[a] - other_values[b]) <= _SAME * max(values[a], other_values[b]):
+                    if values.size and abs(values[a] - other_values[b]) <= SAME * max(values[a], other_values[b]):
                         n_same += 1
                 a, b = a + 1, b + 1
             elif columns[a] < other_columns[b]:

@@ -141,6 +141,21 @@ class CommunitiesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MomentsConfig:
+    """Which moments are kept, for topics or communities that are found without documents or edges."""
+
+    rank: int = 100  # topics or communities that they can tell apart at most
+    alpha0: float = 1.0  # documents: sum of the Dirichlet parameters that the moments assume
+    m3: Literal["auto", "dense", "sketch"] = "auto"  # documents: how the third moment is kept
+    hash_length: int | None = None  # m3 "sketch"; None: from the rank
+    sketches: int | None = None  # m3 "sketch": repeats, of which the median is taken; None: 1
+    held_out: float = 0.1  # share of the documents that is left out, at most `max_held_out`: those of TopicsConfig
+    max_held_out: int = 5000
+    tau: float = 0.01  # graphs: regularisation of the degrees, in mean degrees
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class SparkConfig:
     """The cluster that a run uses. Sizes in bytes; None: from the size of the data, or as the cluster says."""
 

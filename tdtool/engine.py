@@ -48,9 +48,6 @@ class Engine(Protocol):
     def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
         """(partition, partials) in the order of the partitions; keeps the state steps return."""
 
-    def take(self, name: str, documents: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows of a kept array for a few documents (ascending global indices)."""
-
     def drop(self, *names: str) -> None:
         """Forget arrays that steps kept."""
 
@@ -91,14 +88,6 @@ class LocalEngine:
         """Each partition with one of its kept arrays, in order."""
         for index, state in enumerate(self._state):
             yield self.corpus.rows(index), state[name]
-
-    def take(self, name: str, documents: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows of a kept array for a few documents (ascending global indices)."""
-        parts = []
-        for (rows, kept), last in zip(self.states(name), self.corpus.starts[1:], strict=True):
-            first, stop = np.searchsorted(documents, [rows.start, last])
-            parts.append(kept[documents[first:stop] - rows.start])
-        return np.concatenate(parts)
 
     def drop(self, *names: str) -> None:
         """Forget arrays that steps kept."""

@@ -286,18 +286,3 @@ def test_the_scratch_folder_goes_when_a_step_raises(scratch: Path, workers: int)
     with pytest.raises(BrokenError):
         run()
     assert list(scratch.iterdir()) == []
-
-
-@step(keeps=("ids",))
-def id_step(rows: Rows, state: State) -> tuple[Partials, State]:
-    ids = np.arange(rows.start, rows.start + rows.n_documents)
-    return (), {"ids": np.stack([ids, -ids], axis=1)}
-
-
-@given(st.sets(st.integers(0, 22)))
-def test_take_returns_the_rows_of_documents(documents: set[int]) -> None:
-    corpus = dataclasses.replace(corpus_of(23, each=1), starts=np.array([0, 2, 3, 9, 20, 23]))
-    wanted = np.array(sorted(documents), np.int64)
-    with LocalEngine(corpus, workers=2, memory=ENOUGH) as engine:
-        engine.map_reduce(id_step)
-        np.testing.assert_array_equal(engine.take("ids", wanted), np.stack([wanted, -wanted], axis=1))

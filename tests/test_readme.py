@@ -30,7 +30,20 @@ from tdtool.store import schema
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 #: Sections of options, in the order of the README.
-SECTIONS = ("Model", "Method", "Output", "Source", "Graph", "Tensor", "Table", "Words", "Vocabulary", "Common")
+SECTIONS = (
+    "Model",
+    "Method",
+    "Moments",
+    "Output",
+    "Source",
+    "Graph",
+    "Tensor",
+    "Table",
+    "Words",
+    "Vocabulary",
+    "Spark",
+    "Common",
+)
 
 
 # ---- what is made from the code

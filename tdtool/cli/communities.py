@@ -9,9 +9,11 @@ import click
 
 from tdtool.cli import options
 from tdtool.cli.graph_options import graph_options
+from tdtool.cli.moments_options import asked_number, check_applies
 from tdtool.cli.options import Command, NumberOrAuto, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import CommunitiesConfig, GraphConfig
+from tdtool.cli.spark_options import spark_options
+from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig
 
 if TYPE_CHECKING:
     from tdtool.run.communities import CommunitiesResult
@@ -104,6 +106,7 @@ _method_options = options.combined(
         ("tdtool communities readers_books.tsv --bipartite --export both.gexf", "both sides at once; for Gephi"),
         ("tdtool communities web.mtx --holdout 0.1 --stability 3", "how well it predicts, how sure it is"),
         ("tdtool communities friends.txt --dry-run --json", "what a run would take, for a program"),
+        ("tdtool communities friends.moments.h5 -k 12", "from moments, without the edges"),
     ),
 )
 @click.argument("graph")
@@ -126,8 +129,11 @@ _method_options = options.combined(
 @options.seed
 @options.workers
 @options.array_memory
+@spark_options
 @options.common
+@click.pass_context
 def communities(
+    context: click.Context,
     graph: str,
     n_communities: int | Literal["auto"],
     no_overlap: bool,
@@ -140,6 +146,7 @@ def communities(
     force: bool,
     workers: int | None,
     memory: int | None,
+    spark: SparkConfig | None,
     **settings: Any,
 ) -> None:
     """Find the overlapping communities of a graph.
@@ -148,6 +155,7 @@ def communities(
     or .npz file, plain or compressed; a graph from `tdtool ingest`; or - for standard input.
     """
     from tdtool.run.communities import find_communities
+    from tdtool.run.moments import moments_kind
     from tdtool.run.outputs import check_outputs, default_output
 
     config = CommunitiesConfig(
@@ -155,6 +163,10 @@ def communities(
     )
     output = output or default_output(graph, "communities")
     check_outputs([graph], output, exports, force=force, graph=True)
+    if moments_kind(graph) is not None:
+        result = _of_moments(context, graph, output, exports, workers=workers, force=force)
+        _say(as_json, result, n_top)
+        return
     if dry_run:
         _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
         return
@@ -165,9 +177,25 @@ def communities(
         communities=config,
         workers=workers,
         memory=memory,
+        spark=spark,
         force=force,
         exports=tuple(map(str, exports)),
     )
+    _say(as_json, result, n_top)
+
+
+def _of_moments(
+    context: click.Context, source: str, output: Path, exports: tuple[Path, ...], **settings: Any
+) -> CommunitiesResult:
+    from tdtool.run.communities_of_moments import find_communities_of_moments
+
+    check_applies(context, source, known=("n_communities", "alpha0", "polish"), lacking="edges")
+    k, names = asked_number(context, "n_communities", source), tuple(map(str, exports))
+    values = {name: context.params[name] for name in ("alpha0", "seed")}
+    return find_communities_of_moments(Path(source), output, n_communities=k, exports=names, **values, **settings)
+
+
+def _say(as_json: bool, result: CommunitiesResult, n_top: int) -> None:
     if as_json:
         say_json(result.as_dict(n_top))
     else:
@@ -186,8 +214,8 @@ def _print_result(result: CommunitiesResult, n_top: int) -> None:
         "largest_component": int(result.components.sizes[0]),
     }
     report.print_found(counts, facts.communities(n_top, _COMMUNITIES), facts.bridges(_BRIDGES))
-    if counts["n_communities"]:
-        say("\n" + report.scores_text(result.scores))
+    if counts["n_communities"] and (scores := report.scores_text(result.scores)):
+        say("\n" + scores)
     for warning in result.warnings:
         say(f"Warning: {warning}")
     if result.ledger.rows_in:

@@ -10,12 +10,24 @@ import click
 from tdtool.cli import options
 from tdtool.cli.options import Command, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import SourceConfig
+from tdtool.cli.spark_options import spark_options
+from tdtool.config import SourceConfig, SparkConfig
 from tdtool.errors import UsageError
 
 _COMMUNITIES = "tdtool.communities"
 #: Options that mean something for a corpus, and for communities.
-_OF_A_CORPUS = ("format", "column", "id_column", "field", "id_field", "vocabulary", "seed", "workers", "memory")
+_OF_A_CORPUS = (
+    "format",
+    "column",
+    "id_column",
+    "field",
+    "id_field",
+    "vocabulary",
+    "seed",
+    "workers",
+    "memory",
+    "master",
+)
 _OF_A_TRUTH = ("truth_format", "all_nodes", "omega")
 _KNOWN_SHOWN = 20
 
@@ -56,6 +68,7 @@ _truth_options = options.combined(
 @options.as_json
 @options.source_options
 @_truth_options
+@spark_options
 @options.seed
 @options.workers
 @options.memory
@@ -71,6 +84,7 @@ def evaluate(
     truth_format: str,
     all_nodes: bool,
     omega: bool,
+    spark: SparkConfig | None,
     seed: int,
     workers: int | None,
     memory: int | None,
@@ -90,7 +104,9 @@ def evaluate(
     from tdtool.report import tables
     from tdtool.run.evaluate import evaluate_topics
 
-    result = evaluate_topics(model, str(corpus), source=source_config, workers=workers, memory=memory, seed=seed)
+    result = evaluate_topics(
+        model, str(corpus), source=source_config, workers=workers, memory=memory, spark=spark, seed=seed
+    )
     if as_json:
         say_json(result.as_dict())
         return

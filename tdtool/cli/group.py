@@ -43,6 +43,7 @@ class LazyGroup(click.Group):
         "ingest": "Read documents or a graph into a file, once for many runs.",
         "show": "Say what is in a file and how it was made.",
         "verify": "Check that a file is as it was written.",
+        "submit": "Run a command on a cluster, through spark-submit.",
         "doctor": "Describe this machine and installation.",
     }
 

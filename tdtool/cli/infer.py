@@ -9,7 +9,8 @@ import click
 from tdtool.cli import options
 from tdtool.cli.options import Command
 from tdtool.cli.output import say, say_json
-from tdtool.config import SourceConfig
+from tdtool.cli.spark_options import spark_options
+from tdtool.config import SourceConfig, SparkConfig
 
 
 @click.command(
@@ -26,6 +27,7 @@ from tdtool.config import SourceConfig
 @options.as_json
 @options.force
 @options.source_options
+@spark_options
 @options.workers
 @options.memory
 @options.common
@@ -37,6 +39,7 @@ def infer(
     as_json: bool,
     force: bool,
     source_config: SourceConfig,
+    spark: SparkConfig | None,
     workers: int | None,
     memory: int | None,
 ) -> None:
@@ -58,6 +61,7 @@ def infer(
         source=source_config,
         workers=workers,
         memory=memory,
+        spark=spark,
         force=force,
         exports=tuple(map(str, exports)),
     )

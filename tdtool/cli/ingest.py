@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +10,11 @@ from click.core import ParameterSource
 
 from tdtool.cli import options
 from tdtool.cli.graph_options import CHOICES, graph_choices
+from tdtool.cli.ingest_moments import ingest_moments
+from tdtool.cli.moments_options import check_moments_options, moments_options
 from tdtool.cli.options import Command, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import GraphConfig, IngestConfig
+from tdtool.config import GraphConfig, IngestConfig, MomentsConfig
 from tdtool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
     examples=(
         ("tdtool ingest docs.csv.gz --column body -o news.corpus.h5", "then: tdtool topics news.corpus.h5 -k 20"),
         ("tdtool ingest corpus/ --stop-words de --ngrams 2", "German stop words, frequent pairs of words joined"),
+        ("tdtool ingest news.corpus.h5 -o news.corpus.parquet", "a directory that other programs and clusters read"),
         ("tdtool ingest links.csv --as graph --columns from,to", "then: tdtool communities links.graph.h5"),
+        ("tdtool ingest news.corpus.h5 --moments -k 100", "then, anywhere: tdtool topics news.moments.h5 -k 50"),
     ),
 )
 @click.argument("source")
@@ -40,11 +43,12 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
     default="auto",
     help="What to make of it; auto: a graph of .edges, .edgelist, .graphml, .gml and .metis, a corpus of the rest.",
 )
-@options.output("SOURCE.corpus.h5 or SOURCE.graph.h5")
+@options.place("SOURCE.corpus.h5 or SOURCE.graph.h5")
 @options.as_json
 @options.force
 @options.ingest_options
 @graph_choices
+@moments_options
 @options.workers
 @options.common
 @click.pass_context
@@ -52,31 +56,54 @@ def ingest(
     context: click.Context,
     source: str,
     kind: str,
-    output: Path | None,
+    output: str | None,
     as_json: bool,
     force: bool,
     ingest_config: IngestConfig,
     graph_config: GraphConfig,
+    moments_config: MomentsConfig | None,
     workers: int | None,
 ) -> None:
-    """Read documents or a graph into a file, once for many runs.
+    """Read documents or a graph into a store, once for many runs.
 
     SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
     or compressed; tar or zip of text files), or - for standard input. The format is recognised.
 
     With --as graph it is a graph: an edge list, CSV, TSV, Parquet, Matrix Market, METIS, GraphML, GML or .npz, plain or
     compressed; --format is then one of edges, csv, tsv, parquet, matrix-market, metis, graphml, gml, npz.
+
+    The store is one HDF5 file, or a directory of Parquet files where -o ends with .parquet. Both hold the same, and
+    every command takes either; SOURCE may be one of them, to make the other.
+
+    With --moments only the moments are written: topics and communities are found from them without the documents or
+    the edges, on a machine that has neither.
     """
     from tdtool.run import ingest as run
-    from tdtool.run.outputs import check_outputs, default_output
+    from tdtool.run.outputs import default_output
+    from tdtool.run.stores import check_store, store_kind
 
     kind = run.kind_of(source) if kind == "auto" else kind
-    _check_options(context, kind)
-    output = output or default_output(source, kind)
-    check_outputs([source], output, (), force=force)
-    result: IngestResult | GraphIngestResult
+    _check_options(context, kind, stored=store_kind(source) is not None)
+    check_moments_options(context, kind, moments=moments_config is not None)
     if kind == "graph":
         graph_config = dataclasses.replace(graph_config, format=ingest_config.source.format)
+    if moments_config is not None:
+        ingest_moments(
+            source,
+            kind,
+            output,
+            moments_config,
+            ingest=ingest_config,
+            graph=graph_config,
+            workers=workers,
+            force=force,
+            as_json=as_json,
+        )
+        return
+    output = output or str(default_output(source, kind))
+    check_store(source, output, force=force)
+    result: IngestResult | GraphIngestResult
+    if kind == "graph":
         result = run.ingest_graph(source, output, graph_config, force=force)
     else:
         result = run.ingest_corpus(source, output, ingest_config, workers=workers, force=force)
@@ -86,14 +113,19 @@ def ingest(
         _print_result(result)
 
 
-def _check_options(context: click.Context, kind: str) -> None:
-    """UsageError for options on the command line that say something of the other kind."""
+def _check_options(context: click.Context, kind: str, *, stored: bool) -> None:
+    """UsageError for options on the command line that say something of the other kind, or of what was `stored`."""
     for parameter in context.command.params:
         section, name = getattr(parameter, "section", ""), str(parameter.name)
         for_graphs = name in CHOICES
         for_documents = section in _FOR_DOCUMENTS and name not in _FOR_BOTH
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
+        if stored and (for_graphs or section in _FOR_DOCUMENTS):
+            raise UsageError(
+                f"{parameter.opts[0]} is for reading, and the source is a store that was read before",
+                hint="it is only copied; to change it, ingest the documents or the graph again",
+            )
         if (for_graphs and kind != "graph") or (for_documents and kind == "graph"):
             other = "graphs" if for_graphs else "documents"
             raise UsageError(

@@ -157,6 +157,12 @@ def output(default: str) -> Callable[[Function], Function]:
     )
 
 
+def place(default: str) -> Callable[[Function], Function]:
+    """-o, for a store that may be anywhere."""
+    about = f"Store: an HDF5 file, or a directory NAME.parquet, here or at a URI (s3://...). [default: {default}]"
+    return option("-o", "--output", section="Output", metavar="STORE", help=about)
+
+
 def exports(names: str) -> Callable[[Function], Function]:
     """--export FILE. names : which name of a file asks for what."""
     return option(

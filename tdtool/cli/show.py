@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tdtool.run.show import Description
 
 _ROWS = {
-    **dict.fromkeys(("tdtool.corpus", "tdtool.topics", "tdtool.documents"), "documents"),
-    **dict.fromkeys(("tdtool.graph", "tdtool.communities"), "edges"),
+    **dict.fromkeys(("tdtool.corpus", "tdtool.topics", "tdtool.documents", "tdtool.moments"), "documents"),
+    **dict.fromkeys(("tdtool.graph", "tdtool.communities", "tdtool.graph_moments"), "edges"),
 }
 _COMMUNITIES = 50  # shown unless the user says how many
 
@@ -31,7 +31,7 @@ _COMMUNITIES = 50  # shown unless the user says how many
         ("tdtool show news.topics.h5 --export news.csv --export news.documents.parquet", "in other formats"),
     ),
 )
-@click.argument("file", type=options.FILE)
+@click.argument("file")
 @option(
     "--topics",
     "n_topics",
@@ -47,11 +47,12 @@ _COMMUNITIES = 50  # shown unless the user says how many
 @options.as_json
 @options.force
 @options.common
-def show(file: Path, n_topics: int | None, n_words: int, exports: tuple[Path, ...], as_json: bool, force: bool) -> None:
+def show(file: str, n_topics: int | None, n_words: int, exports: tuple[Path, ...], as_json: bool, force: bool) -> None:
     """Say what is in a file and how it was made.
 
     FILE is any that tdtool wrote: a topic model, the topics of documents, a corpus, the components of a tensor, the
-    factors of a table, a graph, the communities of a graph.
+    factors of a table, a graph, the communities of a graph, the moments of a corpus or a graph; or a
+    store of Parquet files, here or at a URI (s3://...).
     """
     from tdtool.run.show import describe, export
 
@@ -140,8 +141,8 @@ def _print_communities(description: Description, most: int) -> None:
     if found["ties"]:
         say("\nCommunities that are linked most, by the chance that pure members are\n")
         report.print_ties(found["ties"])
-    if found["n_communities"]:
-        say("\n" + report.scores_text(description.scores))
+    if found["n_communities"] and (scores := report.scores_text(description.scores)):
+        say("\n" + scores)
     for warning in attributes.get("warnings", []):
         say(f"Warning: {warning}")
     say("")

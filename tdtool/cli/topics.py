@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tdtool.cli import options
+from tdtool.cli.moments_options import asked_number, check_applies, given
 from tdtool.cli.options import Command, NumberOrAuto, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import IngestConfig, TopicsConfig
+from tdtool.cli.spark_options import spark_options
+from tdtool.config import IngestConfig, SparkConfig, TopicsConfig
 
 if TYPE_CHECKING:
     from tdtool.run.topics import TopicsResult
@@ -85,6 +87,8 @@ _model_options = options.combined(
         ("tdtool topics corpus/", "a directory of text files; the number of topics is chosen"),
         ("tdtool topics docs.tsv.gz --column text -k 50 -o news.h5 --export news.csv", "one column of a table"),
         ("zcat docs.jsonl.gz | tdtool topics - --field body --json", "from a pipe, for a program"),
+        ("tdtool topics s3a://bucket/corpus/ -k 100 --master yarn -o news.h5", "the same on a Spark cluster"),
+        ("tdtool topics news.moments.h5 -k 50", "from moments, without the documents"),
     ),
 )
 @click.argument("source")
@@ -96,11 +100,14 @@ _model_options = options.combined(
 @options.as_json
 @options.force
 @options.ingest_options
+@spark_options
 @options.seed
 @options.workers
 @options.memory
 @options.common
+@click.pass_context
 def topics(
+    context: click.Context,
     source: str,
     n_topics: int | Literal["auto"],
     alpha0: float,
@@ -116,6 +123,7 @@ def topics(
     as_json: bool,
     force: bool,
     ingest_config: IngestConfig,
+    spark: SparkConfig | None,
     seed: int,
     workers: int | None,
     memory: int | None,
@@ -124,9 +132,10 @@ def topics(
 
     SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
     or compressed; tar or zip of text files), a corpus made by `tdtool ingest`, or - for standard input. The format is
-    recognised.
+    recognised. Of moments, made by `tdtool ingest --moments`, it finds topics without documents, and does not polish.
     """
     from tdtool.run import topics as run
+    from tdtool.run.moments import moments_kind
     from tdtool.run.outputs import check_outputs, default_output
 
     config = TopicsConfig(
@@ -141,6 +150,10 @@ def topics(
     )
     output = output or default_output(source, "topics")
     check_outputs([source], output, exports, force=force)
+    if moments_kind(source) is not None:
+        result = _of_moments(context, source, output, exports, workers=workers, force=force)
+        _say(as_json, result, n_words)
+        return
     if dry_run:
         _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
         return
@@ -151,9 +164,25 @@ def topics(
         topics=config,
         workers=workers,
         memory=memory,
+        spark=spark,
         force=force,
         exports=tuple(map(str, exports)),
     )
+    _say(as_json, result, n_words)
+
+
+def _of_moments(
+    context: click.Context, source: str, output: Path, exports: tuple[Path, ...], **settings: Any
+) -> TopicsResult:
+    from tdtool.run.topics_of_moments import topics_of_moments
+
+    check_applies(context, source, known=("n_topics", "polish"), lacking="documents")
+    k = asked_number(context, "n_topics", source)
+    names = tuple(map(str, exports))
+    return topics_of_moments(Path(source), output, n_topics=k, seed=given(context, "seed"), exports=names, **settings)
+
+
+def _say(as_json: bool, result: TopicsResult, n_words: int) -> None:
     if as_json:
         say_json(result.as_dict())
     else:

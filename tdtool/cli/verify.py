@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from tdtool.cli import options
@@ -19,14 +17,15 @@ from tdtool.errors import InputError
         ("tdtool verify *.h5 -q && echo good", "several files"),
     ),
 )
-@click.argument("files", type=options.FILE, nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @options.as_json
 @options.common
-def verify(files: tuple[Path, ...], as_json: bool) -> None:
+def verify(files: tuple[str, ...], as_json: bool) -> None:
     """Check that a file is as it was written.
 
     Every byte is read, in a process of its own, so that a damaged or hostile FILE does no harm: the digest of each
-    array, the schema, and what values must be (shares that sum to 1, entries within the vocabulary).
+    array, the schema, and what values must be (shares that sum to 1, entries within the vocabulary). FILE may be a
+    store of Parquet files: each of them is read, and those that are damaged are named.
     """
     from tdtool.run.verify import verify_file
 

@@ -195,6 +195,15 @@ class Corpus:
             with hdf5.open(self.path) as reader:
                 yield from reader.blocks("documents/id")
 
+    def names(self, first: int, last: int) -> list[str]:
+        """The names of documents first ... last - 1."""
+        if self.ids is not None:
+            return self.ids[first:last]
+        if self.path is None:
+            return []
+        with hdf5.open(self.path) as reader:
+            return list(reader.rows("documents/id", first, last))
+
     @property
     def document_ids(self) -> list[str]:
         """The names of all documents, in memory."""
@@ -206,15 +215,14 @@ class Corpus:
         begin, end = int(self.indptr[first]), int(self.indptr[last])
         indptr = self.indptr[first : last + 1] - begin
         rows = Rows(index, first, indptr, np.asarray(self.indices[begin:end]), np.asarray(self.counts[begin:end]))
-        return rows if self.term_map is None else _translated(rows, self.term_map)
+        return rows if self.term_map is None else translated(rows, self.term_map)
 
     def seen_through(self, vocabulary: list[str]) -> Corpus:
         """The same documents in the words of another vocabulary; words it lacks disappear, and are counted."""
-        place = {term: i for i, term in enumerate(vocabulary)}
-        term_map = np.array([place.get(term, -1) for term in self.vocabulary], dtype=np.int32)
+        places = term_map(self.vocabulary, vocabulary)
         if self.term_map is not None:
-            term_map = np.where(self.term_map >= 0, term_map[self.term_map], np.int32(-1))
-        seen = dataclasses.replace(self, vocabulary=vocabulary, term_map=term_map)
+            places = np.where(self.term_map >= 0, places[self.term_map], np.int32(-1))
+        seen = dataclasses.replace(self, vocabulary=vocabulary, term_map=places)
         before, after = (sum(int(c.rows(i).counts.sum()) for i in range(self.n_partitions)) for c in (self, seen))
         ledger = Ledger.from_dict(self.ledger.as_dict())
         ledger.count(OUT_OF_VOCABULARY, before - after)
@@ -231,9 +239,15 @@ class Corpus:
         return sp.csr_array((counts, indices, np.cumsum(sizes)), shape=(self.n_documents, self.n_terms))
 
 
-def _translated(rows: Rows, term_map: NDArray[np.int32]) -> Rows:
-    """Entries in another vocabulary, ascending within each document."""
-    terms = term_map[rows.indices]
+def term_map(stored: list[str], vocabulary: list[str]) -> NDArray[np.int32]:
+    """What each stored term is in another vocabulary, -1 where it is not: (stored terms,) int32."""
+    place = {term: i for i, term in enumerate(vocabulary)}
+    return np.array([place.get(term, -1) for term in stored], dtype=np.int32)
+
+
+def translated(rows: Rows, places: NDArray[np.int32]) -> Rows:
+    """Entries in another vocabulary, ascending within each document. places : (stored terms,) int32, of term_map."""
+    terms = places[rows.indices]
     documents = np.repeat(np.arange(rows.n_documents), np.diff(rows.indptr))
     known = np.flatnonzero(terms >= 0)
     order = known[np.lexsort((terms[known], documents[known]))]

@@ -94,6 +94,11 @@ def _drop_empty(lengths: list[NDArray[np.int32]], ids: DocumentIds, ledger: Ledg
         empty = np.flatnonzero(part == 0).tolist()
         for path, line in ids.places(batch, empty) if empty else ():
             ledger.drop(NO_WORDS, path, line)
+    check_any_left(ledger)
+
+
+def check_any_left(ledger: Ledger) -> None:
+    """InputError when no document is used."""
     if not ledger.rows_used:
         hint = "the vocabulary given has none of their words" if ledger.rows_in else "the source has no documents"
         raise InputError("no document has a word left", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ class DocumentIds:
 
     def add(self, ids: Sequence[str], lines: NDArray[np.int64], path: str) -> None:
         """Put aside the names of a batch."""
-        encoded = [name.encode("utf-8", "backslashreplace") for name in ids]
-        self._keys.append(np.fromiter(map(_key, encoded), np.uint64, len(encoded)))
+        encoded = encoded_names(ids)
+        self._keys.append(name_keys(encoded))
         data = np.frombuffer(b"".join(encoded), np.uint8)
         ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
         put = self._spill.put
@@ -63,45 +63,12 @@ class DocumentIds:
 
     def make_unique(self, *, strict: bool) -> None:
         """Give documents with the same name a "#2", "#3", ... from the second on; `strict`: InputError instead."""
-        repeats = list(self._repeats())
-        if not repeats:
-            return
-        name, first, second = repeats[0]
-        places = [self._place(document) for document in (first, second)]
-        if strict:
-            hint = "name the column or field with the documents' own ids, or leave it out"
-            raise InputError(
-                f'two documents have the id "{name}"', path=places[1], hint=f"the first is {places[0]}; {hint}"
-            )
-        self._rename(repeats)
-        example = f'"{name}" at {places[0]} and {places[1]}'
-        log.warn(f"{len(repeats):,} documents repeat the id of an earlier one ({example}); they get #2, #3, ...")
-
-    def _repeats(self) -> Iterable[tuple[str, int, int]]:
-        """(name, first document, this document) of each document whose name was there before, in order."""
         keys = np.concatenate([*self._keys, np.empty(0, np.uint64)])
-        order = np.argsort(keys, kind="stable")
-        twin = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-        if not twin.size:
-            return []
-        suspects = np.unique(np.concatenate([order[twin], order[twin + 1]]))
-        seen: dict[str, int] = {}
-        repeats = []
-        for document, name in zip(suspects.tolist(), self._names_of(suspects), strict=True):
-            if seen.setdefault(name, document) != document:
-                repeats.append((name, seen[name], document))
-        return repeats
-
-    def _rename(self, repeats: list[tuple[str, int, int]]) -> None:
-        taken = set(np.concatenate(self._keys).tolist())
-        counts: dict[str, int] = {}
-        for name, _, document in repeats:
-            number = counts.get(name, 1) + 1
-            while _key(f"{name}#{number}".encode()) in taken:
-                number += 1
-            counts[name] = number
-            self._renamed[document] = f"{name}#{number}"
-            taken.add(_key(self._renamed[document].encode()))
+        suspects = np.flatnonzero(has_one_of(keys, repeated(keys)))
+        repeats = repeats_among(suspects, self._names_of(suspects))
+        if repeats:
+            announce(repeats, [self._place(document) for document in repeats[0][1:]], strict=strict)
+            self._renamed = new_names(repeats, keys)
 
     def _names_of(self, documents: NDArray[np.int64]) -> Iterator[str]:
         """Names of documents given in ascending order."""
@@ -123,6 +90,77 @@ class DocumentIds:
         return [data[start:end].decode("utf-8") for start, end in pairwise([0, *ends])]
 
 
+Repeat: TypeAlias = tuple[str, int, int]
+
+
+def encoded_names(ids: Sequence[str]) -> list[bytes]:
+    """Names as bytes; what UTF-8 cannot hold is written out."""
+    return [name.encode("utf-8", "backslashreplace") for name in ids]
+
+
+def name_keys(encoded: Sequence[bytes]) -> NDArray[np.uint64]:
+    """(n,) uint64. Equal names have equal keys; different ones nearly always differ."""
+    return np.fromiter(map(_key, encoded), np.uint64, len(encoded))
+
+
+def repeated(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The keys that more than one document has, ascending. keys : (D,) uint64."""
+    ordered = np.sort(keys)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def has_one_of(keys: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which keys are among the wanted: (D,) bool. wanted : ascending."""
+    if not wanted.size:
+        return np.zeros(keys.size, bool)
+    place = np.minimum(np.searchsorted(wanted, keys), wanted.size - 1)
+    return wanted[place] == keys
+
+
+def repeats_among(suspects: NDArray[np.int64], names: Iterable[str]) -> list[Repeat]:
+    """(name, first document, this document) of each document whose name was there before, in order.
+
+    suspects : documents, ascending, that may share a name; names : of each of them.
+    """
+    seen: dict[str, int] = {}
+    repeats = []
+    for document, name in zip(suspects.tolist(), names, strict=True):
+        if seen.setdefault(name, document) != document:
+            repeats.append((name, seen[name], document))
+    return repeats
+
+
+def announce(repeats: list[Repeat], places: list[str], *, strict: bool) -> None:
+    """Warn of repeated names; InputError when `strict`. places : of the first two documents of the first repeat."""
+    name = repeats[0][0]
+    if strict:
+        hint = "name the column or field with the documents' own ids, or leave it out"
+        raise InputError(
+            f'two documents have the id "{name}"', path=places[1], hint=f"the first is {places[0]}; {hint}"
+        )
+    example = f'"{name}" at {places[0]} and {places[1]}'
+    log.warn(f"{len(repeats):,} documents repeat the id of an earlier one ({example}); they get #2, #3, ...")
+
+
+def new_names(repeats: list[Repeat], keys: NDArray[np.uint64]) -> dict[int, str]:
+    """A name that no document has, for each that repeats one. keys : (D,) uint64, of all documents."""
+    there, added = np.sort(keys), set[int]()
+    counts: dict[str, int] = {}
+    renamed: dict[int, str] = {}
+    for name, _, document in repeats:
+        number = counts.get(name, 1) + 1
+        while _is_taken(_key(f"{name}#{number}".encode()), there, added):
+            number += 1
+        counts[name] = number
+        renamed[document] = f"{name}#{number}"
+        added.add(_key(renamed[document].encode()))
+    return renamed
+
+
+def _is_taken(key: int, there: NDArray[np.uint64], added: set[int]) -> bool:
+    place = int(np.searchsorted(there, np.uint64(key)))
+    return key in added or (place < there.size and int(there[place]) == key)
+
+
 def _key(name: bytes) -> int:
-    """Equal names have equal keys; different ones nearly always differ."""
     return zlib.crc32(name) << 32 | zlib.adler32(name)

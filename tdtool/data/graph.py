@@ -18,8 +18,22 @@ from tdtool.errors import InputError, UsageError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from tdtool.data.edge_passes import EdgeEngine, EdgePasses
     from tdtool.data.readers.graph_types import FoundGraph
     from tdtool.data.readers.streams import Input
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Where rows of a graph come from: row i, its neighbours renumbered, is row nodes[i] of `whole`.
+
+    nodes : (n,) int64, all that the rows lead to; rows : indptr, neighbours and weights that were cut out: another
+    graph, made from that one, does not have them and is no cut.
+    """
+
+    whole: Graph
+    nodes: NDArray[np.int64]
+    rows: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32] | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +47,9 @@ class Graph:
     n_left : None, or of a bipartite graph: nodes 0 ... n_left - 1 are of the first kind, the others of the second, and
     each kind is in canonical order (a name may occur in both);
     description : one line for a person; notes : more of it; source : path, bytes, blake2b (None for a pipe);
-    ledger : the edges that were read; path : the file, None for a pipe or a graph made in memory.
+    ledger : the edges that were read; path : the file, None for a pipe or a graph made in memory;
+    engine : what makes passes over the edges, None for the threads of this process; cut : of the graph that these rows
+    were taken from, where executors have that one already.
     """
 
     indptr: NDArray[np.int64]
@@ -46,6 +62,8 @@ class Graph:
     source: dict[str, Any] = dataclasses.field(default_factory=dict)
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     path: Path | None = None
+    engine: EdgeEngine | None = dataclasses.field(default=None, repr=False, compare=False)
+    cut: Cut | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def n_nodes(self) -> int:
@@ -72,6 +90,30 @@ class Graph:
         if linked.size:
             degrees[linked] = np.add.reduceat(self.weights, self.indptr[linked], dtype=np.float64)
         return degrees
+
+    @functools.cached_property
+    def passes(self) -> EdgePasses:
+        """Passes over the edges, made by `engine`."""
+        if self.engine is not None:
+            return self.engine.passes(self)
+        from tdtool.data.edge_passes import Rows  # imports numba, which reading a graph file does not need
+
+        return Rows(self.indptr, self.neighbours, self.weights)
+
+    def cut_out(
+        self,
+        nodes: NDArray[np.int64],
+        indptr: NDArray[np.int64],
+        neighbours: NDArray[np.int32],
+        weights: NDArray[np.float32] | None,
+    ) -> Graph:
+        """The graph on some nodes of this one, (n',) int64 in any order but side by side, from its rows.
+
+        They have no edges to other nodes; indptr, neighbours, weights : their rows, renumbered.
+        """
+        cut = None if self.engine is None else Cut(self, nodes, (indptr, neighbours, weights))
+        n_left = None if self.n_left is None else int((nodes < self.n_left).sum())
+        return Graph(indptr, neighbours, weights, nodes, n_left, engine=self.engine, cut=cut)
 
     @property
     def mean_degree(self) -> float:
@@ -150,17 +192,8 @@ def read_graph(path: str, config: GraphConfig, *, memory: int) -> Graph:
     UsageError for settings that contradict each other.
     """
     from tdtool.data.graph_build import build_graph
-    from tdtool.data.readers.graph_formats import FORMATS, check_given, sniff
-    from tdtool.data.readers.streams import Input
 
-    if config.format != "auto" and config.format not in FORMATS:
-        raise UsageError(f"there is no format {config.format!r}", hint=f"known are auto, {', '.join(FORMATS)}")
-    source = Input(path, SourceConfig(max_ratio=config.max_ratio, max_bytes=config.max_bytes))
-    if not source.head:
-        raise InputError("it is empty", path=source.path, hint=f"known formats: {', '.join(FORMATS)}")
-    kind = sniff(source) if config.format == "auto" else config.format
-    check_given(kind, source)
-    _check_settings(kind, config, FORMATS)
+    source, kind = opened_input(path, config)
     if kind == "hdf5":
         return _stored_graph(path, source)
     ledger = Ledger()
@@ -172,7 +205,23 @@ def read_graph(path: str, config: GraphConfig, *, memory: int) -> Graph:
         path=source.path,
     )
     file = None if path == "-" else Path(path)
-    return dataclasses.replace(graph, source=_provenance(source, kind), path=file)
+    return dataclasses.replace(graph, source=provenance(source, kind), path=file)
+
+
+def opened_input(path: str, config: GraphConfig) -> tuple[Input, str]:
+    """The input and its format. Errors as of `read_graph`, of what can be told from the first bytes."""
+    from tdtool.data.readers.graph_formats import FORMATS, check_given, sniff
+    from tdtool.data.readers.streams import Input
+
+    if config.format != "auto" and config.format not in FORMATS:
+        raise UsageError(f"there is no format {config.format!r}", hint=f"known are auto, {', '.join(FORMATS)}")
+    source = Input(path, SourceConfig(max_ratio=config.max_ratio, max_bytes=config.max_bytes))
+    if not source.head:
+        raise InputError("it is empty", path=source.path, hint=f"known formats: {', '.join(FORMATS)}")
+    kind = sniff(source) if config.format == "auto" else config.format
+    check_given(kind, source)
+    _check_settings(kind, config, FORMATS)
+    return source, kind
 
 
 def _check_settings(kind: str, config: GraphConfig, formats: dict[str, str]) -> None:
@@ -220,7 +269,7 @@ def _stored_graph(path: str, source: Input) -> Graph:
     return open_graph(path)
 
 
-def _provenance(source: Input, kind: str) -> dict[str, Any]:
+def provenance(source: Input, kind: str) -> dict[str, Any]:
     """Where the edges came from: name, bytes and, for a file, BLAKE2b-128 of them."""
     path = Path(source.path)
     if source.size is None or not path.is_file():

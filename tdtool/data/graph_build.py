@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,38 @@ from tdtool.kernels.edge_rows_cpu import EdgeRows, rows_by_head, symmetric_rows
 MOST_NODES = 2**31 - 1
 #: Bytes that a node takes at most while a graph is made.
 _NODE_BYTES = 64
-_SMALLEST = np.finfo(np.float32).tiny
+#: Weights below it are kept as it.
+LEAST_WEIGHT = np.finfo(np.float32).tiny
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 #: From this share of the edges on, edges in both directions are worth a word.
 _WORTH_A_WORD = 0.05
 
-_LOOPS = "loops left out"
-
 #: Tails and heads.
 _Ends = list[NDArray[np.int32]]
-_Names = NDArray[np.int64] | list[str]
+Names = NDArray[np.int64] | list[str]
+
+
+class Tally(NamedTuple):
+    """What became of the edges of an input. n_found : as many as were handed out, of them n_loops from a node to
+    itself and n_zero others of weight 0; n_repeated, n_both, halved : see EdgeRows; n_edges : those of the graph."""
+
+    n_found: int
+    n_zero: int
+    n_loops: int
+    n_repeated: int
+    n_both: int
+    halved: bool
+    n_edges: int
+
+
+class Places(NamedTuple):
+    """Nodes in canonical order. names : theirs; n_left : or None; tails, heads : (names that were given,) int32, the
+    node that each is as the tail and as the head of an edge."""
+
+    names: Names
+    n_left: int | None
+    tails: NDArray[np.int32]
+    heads: NDArray[np.int32]
 
 
 def graph_of_pairs(
@@ -57,7 +79,7 @@ def graph_of_pairs(
     if values is not None and values.shape != tails.shape:
         raise InputError(f"there are {values.size:,} weights for {tails.size:,} edges")
     ledger = Ledger()
-    rows = _rows([tails.astype(np.int32), heads.astype(np.int32)], values, names, ledger, None)
+    rows, _ = _rows([tails.astype(np.int32), heads.astype(np.int32)], values, names, ledger, None)
     return Graph(rows.indptr, rows.neighbours, _stored(rows.weights, None), names, n_left, description, ledger=ledger)
 
 
@@ -77,17 +99,50 @@ def build_graph(found: FoundGraph, *, bipartite: bool, memory: int, ledger: Ledg
     del weights
     origin, notes, directed = found.description, (*found.notes, *about), found.directed
     del found  # with the caller's it was the only one: from here on the edges are in `ends` alone
-    rows = _rows(ends, values.pop(), names, ledger, path)
-    if not rows.neighbours.size:
-        n_loops = ledger.counters.get(_LOOPS, 0)
+    rows, tally = _rows(ends, values.pop(), names, ledger, path)
+    check_edges(tally, path)
+    stored = _stored(rows.weights, path)
+    notes = (*notes, *direction_notes(tally, directed=directed is True, bipartite=bipartite))
+    span = None if stored is None else (float(stored.min()), float(stored.max()))
+    description = described(origin, len(names), n_left, tally.n_edges, span)
+    return Graph(rows.indptr, rows.neighbours, stored, names, n_left, description, notes, ledger=ledger)
+
+
+def check_edges(tally: Tally, path: str) -> None:
+    """InputError for a graph without edges."""
+    if not tally.n_edges:
+        n_loops = tally.n_loops
         left_out = f" once {_count(n_loops, 'loop')} from a node to itself {'is' if n_loops == 1 else 'are'} left out"
         raise InputError(f"it is a graph with no edges{left_out if n_loops else ''}", path=path)
-    stored = _stored(rows.weights, path)
-    notes = (*notes, *_directions(rows, directed=directed is True, bipartite=bipartite))
-    description = f"{origin}; {_size(len(names), n_left)}, {_count(rows.neighbours.size // 2, 'edge')}"
-    if stored is not None:
-        description += f" of weight {stored.min():.4g} to {stored.max():.4g}"
-    return Graph(rows.indptr, rows.neighbours, stored, names, n_left, description, notes, ledger=ledger)
+
+
+def described(origin: str, n_nodes: int, n_left: int | None, n_edges: int, span: tuple[float, float] | None) -> str:
+    """One line for a person. origin : the format, in words; span : the least and the largest weight, if any."""
+    text = f"{origin}; {_size(n_nodes, n_left)}, {_count(n_edges, 'edge')}"
+    return text if span is None else f"{text} of weight {span[0]:.4g} to {span[1]:.4g}"
+
+
+def account(tally: Tally, ledger: Ledger, path: str | None) -> None:
+    """Enter what became of the edges."""
+    ledger.use(tally.n_found - tally.n_zero)
+    for _ in range(min(tally.n_zero, EXAMPLES_KEPT)):
+        ledger.skip("weight 0", path or "memory")
+    if tally.n_zero > EXAMPLES_KEPT:
+        ledger.rows_in += tally.n_zero - EXAMPLES_KEPT
+        ledger.skips["weight 0"].count += tally.n_zero - EXAMPLES_KEPT
+    ledger.count("loops left out", tally.n_loops)
+    ledger.count("duplicate edges merged", tally.n_repeated)
+    ledger.count("edges given in both directions", tally.n_both)
+
+
+def direction_notes(tally: Tally, *, directed: bool, bipartite: bool) -> tuple[str, ...]:
+    """What is to be said about the direction of the edges."""
+    notes = ("directed: symmetrised",) if directed and not bipartite else ()
+    if tally.halved:
+        return (*notes, "every edge is given in both directions with the same weight, and counts once")
+    if tally.n_both > _WORTH_A_WORD * tally.n_edges:
+        return (*notes, "edges given in both directions were merged")
+    return notes
 
 
 def _count(n: int, what: str) -> str:
@@ -98,22 +153,12 @@ def _size(n_nodes: int, n_left: int | None) -> str:
     return _count(n_nodes, "node") if n_left is None else f"{n_left:,} + {_count(n_nodes - n_left, 'node')}"
 
 
-def _directions(rows: EdgeRows, *, directed: bool, bipartite: bool) -> tuple[str, ...]:
-    """What is to be said about the direction of the edges."""
-    notes = ("directed: symmetrised",) if directed and not bipartite else ()
-    if rows.halved:
-        return (*notes, "every edge is given in both directions with the same weight, and counts once")
-    if rows.n_both > _WORTH_A_WORD * (rows.neighbours.size // 2):
-        return (*notes, "edges given in both directions were merged")
-    return notes
-
-
 def _check_count(n_nodes: int, path: str | None) -> None:
     if n_nodes > MOST_NODES:
         raise InputError(f"it has {n_nodes:,} nodes; a graph may have {MOST_NODES:,}", path=path)
 
 
-def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) -> tuple[_Ends, _Names, int | None]:
+def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) -> tuple[_Ends, Names, int | None]:
     """The ends as numbers of nodes in canonical order (both (m,) int32), the names in it, and how many are left."""
     if found.names is None and found.n_nodes is not None and bipartite == (found.n_left is not None):
         return _stated(found, found.n_nodes, memory, path)
@@ -122,24 +167,27 @@ def _canonical(found: FoundGraph, memory: int, path: str, *, bipartite: bool) ->
         codes = NumberCodes()
         tails, heads = codes.encode(tails.astype(np.int64)), codes.encode(heads.astype(np.int64))
         names = codes.names()
+    kinds = _kinds(tails, heads, len(names), found.n_left) if bipartite else None
+    places = places_of(names, kinds, path)
+    return [places.tails[tails], places.heads[heads]], places.names, places.n_left
+
+
+def places_of(names: Names, kinds: tuple[NDArray[np.int64], NDArray[np.int64]] | None, path: str) -> Places:
+    """Put nodes in canonical order. names : each once; kinds : None, or positions of the names of either kind."""
     if isinstance(names, list):
         names = _as_numbers(names)
     _check_count(len(names), path)
-    if not bipartite:
+    if kinds is None:
         order = _order(names)
-        return [_renumbered(tails, order), _renumbered(heads, order)], _taken(names, order), None
-    left, right = _kinds(tails, heads, len(names), found.n_left)
-    left, right = left[_order(_taken(names, left))], right[_order(_taken(names, right))]
+        place = _inverse(order, len(names))
+        return Places(_taken(names, order), None, place, place)
+    left, right = (kind[_order(_taken(names, kind))] for kind in kinds)
     _check_count(left.size + right.size, path)
-    place = np.empty(len(names), np.int32)
-    place[left] = np.arange(left.size)
-    tails = place[tails]
-    place[right] = np.arange(left.size, left.size + right.size)
-    both = np.concatenate([left, right])
-    return [tails, place[heads]], _taken(names, both), left.size
+    both = _taken(names, np.concatenate([left, right]))
+    return Places(both, left.size, _inverse(left, len(names)), _inverse(right, len(names)) + np.int32(left.size))
 
 
-def _stated(found: FoundGraph, n_nodes: int, memory: int, path: str) -> tuple[_Ends, _Names, int | None]:
+def _stated(found: FoundGraph, n_nodes: int, memory: int, path: str) -> tuple[_Ends, Names, int | None]:
     """Nodes first ... first + n_nodes - 1 of a format that says how many there are."""
     _check_count(n_nodes, path)
     check_memory(_NODE_BYTES * n_nodes, memory, f"a graph of {n_nodes:,} nodes", path)
@@ -166,10 +214,15 @@ def _kinds(
         return np.arange(n_left), np.arange(n_left, n_names)
     is_tail, is_head = np.zeros(n_names, np.bool_), np.zeros(n_names, np.bool_)
     is_tail[tails], is_head[heads] = True, True
+    return kinds_of(is_tail, is_head)
+
+
+def kinds_of(is_tail: NDArray[np.bool_], is_head: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The names of either kind, as positions, from what each is the name of; one without edges counts to the first."""
     return np.flatnonzero(is_tail | ~is_head), np.flatnonzero(is_head)
 
 
-def _as_numbers(names: list[str]) -> _Names:
+def _as_numbers(names: list[str]) -> Names:
     """Names that are all whole numbers as Python writes them, as numbers."""
     if not all(_WHOLE.fullmatch(name) for name in names):
         return names
@@ -179,21 +232,22 @@ def _as_numbers(names: list[str]) -> _Names:
         return names
 
 
-def _order(names: _Names) -> NDArray[np.int64]:
+def _order(names: Names) -> NDArray[np.int64]:
     """The positions of names in canonical order. Code points of text come in the same order as its UTF-8 bytes."""
     if isinstance(names, list):
         return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
     return np.argsort(names, kind="stable")
 
 
-def _taken(names: _Names, order: NDArray[np.int64]) -> _Names:
+def _taken(names: Names, order: NDArray[np.int64]) -> Names:
     return [names[code] for code in order.tolist()] if isinstance(names, list) else names[order]
 
 
-def _renumbered(ends: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int32]:
-    place = np.empty(order.size, np.int32)
+def _inverse(order: NDArray[np.int64], size: int) -> NDArray[np.int32]:
+    """Where each of `size` positions stands in `order`; 0 for those that are not in it."""
+    place = np.zeros(size, np.int32)
     place[order] = np.arange(order.size, dtype=np.int32)
-    return place[ends]
+    return place
 
 
 def _unit(weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
@@ -202,12 +256,17 @@ def _unit(weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | No
         return weights, ()
     if not 0 < weights[0] < np.inf:
         return weights, ()
-    return np.ones_like(weights), (f"every edge has the weight {weights[0]:g}, and counts 1",)
+    return np.ones_like(weights), (unit_note(float(weights[0])),)
+
+
+def unit_note(weight: float) -> str:
+    """What is to be said where all edges have one weight."""
+    return f"every edge has the weight {weight:g}, and counts 1"
 
 
 def _rows(
-    ends: _Ends, weights: NDArray[np.float64] | None, names: _Names, ledger: Ledger, path: str | None
-) -> EdgeRows:
+    ends: _Ends, weights: NDArray[np.float64] | None, names: Names, ledger: Ledger, path: str | None
+) -> tuple[EdgeRows, Tally]:
     """Symmetrised and merged; what happened on the way is in the ledger. ends : is emptied, to save memory."""
     if weights is not None:
         wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
@@ -220,18 +279,11 @@ def _rows(
     by_head = [rows_by_head(ends[0], ends[1], weights, len(names))]
     ends.clear()
     del weights
-    n_zero = by_head[0].n_zero
-    ledger.use(m - n_zero)
-    for _ in range(min(n_zero, EXAMPLES_KEPT)):
-        ledger.skip("weight 0", path or "memory")
-    if n_zero > EXAMPLES_KEPT:
-        ledger.rows_in += n_zero - EXAMPLES_KEPT
-        ledger.skips["weight 0"].count += n_zero - EXAMPLES_KEPT
-    ledger.count(_LOOPS, by_head[0].n_loops)
+    n_zero, n_loops = by_head[0].n_zero, by_head[0].n_loops
     rows = symmetric_rows(by_head.pop())
-    ledger.count("duplicate edges merged", rows.n_repeated)
-    ledger.count("edges given in both directions", rows.n_both)
-    return rows
+    tally = Tally(m, n_zero, n_loops, rows.n_repeated, rows.n_both, rows.halved, rows.neighbours.size // 2)
+    account(tally, ledger, path)
+    return rows, tally
 
 
 def _stored(weights: NDArray[np.float32] | None, path: str | None) -> NDArray[np.float32] | None:
@@ -239,6 +291,11 @@ def _stored(weights: NDArray[np.float32] | None, path: str | None) -> NDArray[np
     if weights is None or not weights.size or (weights[0] == 1.0 and bool((weights == 1.0).all())):
         return None
     if float(weights.max()) == np.inf:
-        hint = "divide all weights by a number"
-        raise InputError("the weights of an edge add up to more than 3.4e38", path=path, hint=hint)
-    return np.maximum(weights, _SMALLEST, out=weights)
+        raise too_heavy(path)
+    return np.maximum(weights, LEAST_WEIGHT, out=weights)
+
+
+def too_heavy(path: str | None) -> InputError:
+    """The error for sums of weights beyond float32."""
+    hint = "divide all weights by a number"
+    return InputError("the weights of an edge add up to more than 3.4e38", path=path, hint=hint)

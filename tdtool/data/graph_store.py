@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,18 @@ from tdtool.store import hdf5
 from tdtool.store.content import check_graph, check_partitions, check_sides
 from tdtool.store.digest import bytes_digest
 from tdtool.store.schema import GRAPH
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRows:
+    """Rows of a graph from node `start` on: indptr (n_p + 1,) int64 from 0, neighbours (entries,) int32, weights
+    (entries,) float32 or None."""
+
+    index: int
+    start: int
+    indptr: NDArray[np.int64]
+    neighbours: NDArray[np.int32]
+    weights: NDArray[np.float32] | None
 
 
 def write_graph(

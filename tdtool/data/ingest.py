@@ -59,22 +59,27 @@ def ingest(
     log.note(f"{source.path}: {source.description}")
     ledger = Ledger()
     with Spill() as spill:
-        gathered = Gathered(_start(fixed_vocabulary), [], DocumentIds(spill), spill)
+        gathered = Gathered(start_vocabulary(fixed_vocabulary), [], DocumentIds(spill), spill)
         n_fixed = None if fixed_vocabulary is None else len(fixed_vocabulary)
         if isinstance(source, CountSource):
             stop = _gather_counts(source, config, gathered, ledger, stop, n_fixed)
         else:
             stop = _gather_text(source, config, gathered, ledger, workers, stop, n_fixed)
         gathered.ids.make_unique(strict=config.source.id_column is not None or config.source.id_field is not None)
-        selection = _select(gathered.vocabulary, config, ledger, stop, n_fixed)
-        attributes = {"argv": sys.argv, "config": as_json(config), "source": _provenance(source)}
+        selection = select(gathered.vocabulary, config, ledger, stop, n_fixed)
+        attributes = {
+            "argv": sys.argv,
+            "config": as_json(config),
+            "source": provenance(source.path, source.size, source.description),
+        }
         write_corpus(Path(output), gathered, selection, ledger, attributes, force=force)
     return Corpus.open(output, check=False)
 
 
-def _select(
+def select(
     vocabulary: Vocabulary, config: IngestConfig, ledger: Ledger, stop: StopWords, n_fixed: int | None
 ) -> Selection:
+    """The words that are kept; what that leaves out goes to the ledger. n_fixed : keep the first so many, or None."""
     if n_fixed is not None:
         ledger.count(OUT_OF_VOCABULARY, int(vocabulary.count[n_fixed : vocabulary.size].sum()))
         return keep_first(vocabulary, n_fixed)
@@ -106,10 +111,10 @@ def _gather_text(
         else:
             numbers = np.append(numbers, np.int32(-1))  # -1, no word, stays -1
             streams.append(Stream(spill.put(numbers[found.tokens]), spill.put(found.ends)))
-    _warn_unspaced(ledger)
+    warn_unspaced(ledger)
     if config.tokens.ngrams == 1:
-        return _resolve(stop, vocabulary, vocabulary.count, config.tokens)
-    stop = _resolve(stop, vocabulary, totals(streams, vocabulary.size, spill), config.tokens)
+        return resolve_stop_words(stop, vocabulary, vocabulary.count, config.tokens)
+    stop = resolve_stop_words(stop, vocabulary, totals(streams, vocabulary.size, spill), config.tokens)
     if n_fixed is None:
         streams = find_phrases(streams, vocabulary, spill, stop, config.tokens.ngrams)
     else:
@@ -136,9 +141,9 @@ def _gather_counts(
     with log.task("reading", total=source.size) as bar:
         for batch in source.batches(ledger, bar.advance):
             gathered.ids.add(batch.ids, batch.lines, batch.path)
-            _check_counts(batch)
+            check_counts(batch)
             _put_counts(numbers, (batch.indptr, batch.indices, batch.counts.astype(np.int32)), gathered)
-    return _resolve(stop, gathered.vocabulary, gathered.vocabulary.count, config.tokens)
+    return resolve_stop_words(stop, gathered.vocabulary, gathered.vocabulary.count, config.tokens)
 
 
 def _put_counts(numbers: NDArray[np.int32], counted: Counted, gathered: Gathered) -> None:
@@ -149,7 +154,8 @@ def _put_counts(numbers: NDArray[np.int32], counted: Counted, gathered: Gathered
     gathered.batches.append(put_counts(gathered.spill, indptr, indices, counts))
 
 
-def _check_counts(batch: CountBatch) -> None:
+def check_counts(batch: CountBatch) -> None:
+    """InputError for a count that no corpus holds."""
     if batch.counts.size and int(batch.counts.max()) > _MOST_COUNT:
         document = int(np.searchsorted(batch.indptr, int(batch.counts.argmax()), side="right")) - 1
         raise InputError(
@@ -157,7 +163,8 @@ def _check_counts(batch: CountBatch) -> None:
         )
 
 
-def _warn_unspaced(ledger: Ledger) -> None:
+def warn_unspaced(ledger: Ledger) -> None:
+    """Say when words were not found because nothing separates them."""
     if ledger.counters.get(tokeniser.UNSPACED):
         log.warn(
             f"{ledger.counters[tokeniser.UNSPACED]:,} {tokeniser.UNSPACED}: spaces do not separate words there; "
@@ -165,22 +172,17 @@ def _warn_unspaced(ledger: Ledger) -> None:
         )
 
 
-def _provenance(source: TextSource | CountSource) -> dict[str, Any]:
+def provenance(path: str, size: int | None, description: str) -> dict[str, Any]:
     """What was read: its name, bytes and, for a plain file, BLAKE2b-128 of them."""
-    name = Path(source.path).name or source.path
-    if source.size is None or not Path(source.path).is_file():
-        return {"path": name, "description": source.description, "bytes": source.size, "blake2b": None}
-    with Path(source.path).open("rb") as file:
-        digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16))
-    return {
-        "path": name,
-        "description": source.description,
-        "bytes": source.size,
-        "blake2b": digest.hexdigest(),
-    }
+    name, digest = Path(path).name or path, None
+    if size is not None and Path(path).is_file():
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
+    return {"path": name, "description": description, "bytes": size, "blake2b": digest}
 
 
-def _start(fixed_vocabulary: list[str] | None) -> Vocabulary:
+def start_vocabulary(fixed_vocabulary: list[str] | None) -> Vocabulary:
+    """A vocabulary that begins with the words of a fixed one."""
     vocabulary = Vocabulary()
     if fixed_vocabulary is not None:
         numbers = vocabulary.add(fixed_vocabulary)
@@ -189,7 +191,7 @@ def _start(fixed_vocabulary: list[str] | None) -> Vocabulary:
     return vocabulary
 
 
-def _resolve(
+def resolve_stop_words(
     stop: StopWords | None, vocabulary: Vocabulary, count: NDArray[np.int64], config: TokenConfig
 ) -> StopWords:
     """The stop words; when they are to be found out, of the language whose core words are used. count : (V,) int64."""

@@ -46,6 +46,17 @@ class Ledger:
         if amount:
             self.counters[what] = self.counters.get(what, 0) + int(amount)
 
+    def merge(self, other: Ledger) -> None:
+        """Add the account of what comes behind: the counts, and examples as far as there is room for them."""
+        self.rows_in += other.rows_in
+        self.rows_used += other.rows_used
+        for reason, theirs in other.skips.items():
+            skip = self.skips.setdefault(reason, Skip())
+            skip.count += theirs.count
+            skip.examples += theirs.examples[: EXAMPLES_KEPT - len(skip.examples)]
+        for what, amount in other.counters.items():
+            self.count(what, amount)
+
     def _note(self, reason: str, path: object, line: int | None) -> None:
         skip = self.skips.setdefault(reason, Skip())
         skip.count += 1

@@ -8,7 +8,7 @@ is at least 1/2. Phrases are joined from left to right; those of three words by 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.data.spill import Piece, Spill
 from tdtool.data.stop_words import StopWords
-from tdtool.data.vocabulary import Vocabulary
+from tdtool.data.vocabulary import Vocabulary, WordTable
 from tdtool.kernels.pairs_cpu import count_pairs, insert_pairs, join_pairs
 
 LEAST_COUNT = 10
 #: Between the words of a phrase; the tokeniser never leaves one inside a word.
 JOINT = "_"
-#: When there are more pairs than this, the rarest are forgotten (what is lost was rare so far).
+#: Different pairs that are counted at a time; where a text has more, it is gone through several times.
 _MOST_PAIRS = 1 << 22
 
 
@@ -46,12 +46,10 @@ class PairTable:
         if 2 * (self.size + n_pairs) > self.keys.size:
             self._rebuild(self.keys, self.values, n_pairs)
 
-    def forget(self, n_pairs: int) -> None:
-        """Keep the most frequent, at most n_pairs: those above the least count that leaves no more."""
-        if self.size > n_pairs:
-            counts = np.sort(self.values[self.keys != 0])
-            kept = self.values > counts[-n_pairs - 1]
-            self._rebuild(self.keys[kept], self.values[kept], 0)
+    def keep(self, share: int, n_shares: int) -> None:
+        """Forget the pairs of other shares, see share_of."""
+        kept = (self.keys != 0) & (share_of(self.keys, n_shares) == share)
+        self._rebuild(self.keys[kept], self.values[kept], 0)
 
     def items(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """First words, second words, values : (n,) int64 each, in ascending order of the words' numbers."""
@@ -76,13 +74,11 @@ def find_phrases(
     streams: list[Stream], vocabulary: Vocabulary, spill: Spill, stop: StopWords, ngrams: int
 ) -> list[Stream]:
     """Join the phrases of up to `ngrams` words that the text itself shows; their terms are added to the vocabulary."""
-    n_words = np.ones(vocabulary.size, np.uint8)
-    n_words[_taking_no_part(vocabulary, stop)] = 0
+    n_words = words_taking_part(vocabulary, stop)
     for length in range(2, ngrams + 1):
         uses = totals(streams, vocabulary.size, spill)
         often = np.where(uses >= LEAST_COUNT, n_words, 0).astype(np.uint8)
-        pairs = _count(streams, often, length, spill)
-        first, second = _chosen(pairs, uses)
+        first, second = chosen(*_count(streams, often, length, spill), uses, int(uses.sum()))
         words = vocabulary.words()
         added = vocabulary.add([f"{words[a]}{JOINT}{words[b]}" for a, b in zip(first, second, strict=True)])
         log.detail(f"{first.size:,} phrases of {length} words")
@@ -93,27 +89,36 @@ def find_phrases(
 
 def known_phrases(streams: list[Stream], vocabulary: Vocabulary, spill: Spill, ngrams: int) -> list[Stream]:
     """Join the phrases that a fixed vocabulary has. Parts that it lacks are added to it, after its own words."""
-    known = [tuple(word.split(JOINT)) for word in vocabulary.words()]
+    for ways in known_ways(vocabulary.words(), ngrams):
+        numbers = vocabulary.add([word for way in ways for word in way])
+        streams = _joined(streams, numbers.astype(np.int64).reshape(-1, 3).T, spill)
+    return streams
+
+
+#: First word, second word, and the phrase that takes their place.
+Way: TypeAlias = tuple[str, str, str]
+
+
+def known_ways(words: list[str], ngrams: int) -> list[list[Way]]:
+    """How the phrases among the words come about, first those of one round, then those of a second one."""
+    known = [tuple(word.split(JOINT)) for word in words]
     pairs = [parts for parts in known if len(parts) == 2]
     triples = [parts for parts in known if len(parts) == 3]
     halves = set(pairs)
     pairs += sorted({t[:2] for t in triples if t[:2] not in halves and t[1:] not in halves})
-    streams = _joined(streams, _as_pairs([(*pair, JOINT.join(pair)) for pair in pairs], vocabulary), spill)
-    if ngrams < 3:
-        return streams
-    ways: list[tuple[str, ...]] = [(JOINT.join(t[:2]), t[2], JOINT.join(t)) for t in triples]
-    ways += [(t[0], JOINT.join(t[1:]), JOINT.join(t)) for t in triples]
-    return _joined(streams, _as_pairs(ways, vocabulary), spill)
+    rounds: list[list[Way]] = [[(pair[0], pair[1], JOINT.join(pair)) for pair in pairs]]
+    if ngrams >= 3:
+        ways = [(JOINT.join(t[:2]), t[2], JOINT.join(t)) for t in triples]
+        rounds.append(ways + [(t[0], JOINT.join(t[1:]), JOINT.join(t)) for t in triples])
+    return rounds
 
 
-def _as_pairs(ways: list[tuple[str, ...]], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Numbers of the first word, the second and the phrase of each: (3, n) int64."""
-    return vocabulary.add([word for way in ways for word in way]).astype(np.int64).reshape(-1, 3).T
-
-
-def _taking_no_part(vocabulary: Vocabulary, stop: StopWords) -> NDArray[np.int32]:
+def words_taking_part(vocabulary: WordTable, stop: StopWords) -> NDArray[np.uint8]:
+    """(V,) uint8: 1 for a word that phrases may have, 0 for a stop word and for numbers."""
+    n_words = np.ones(vocabulary.size, np.uint8)
     numbers = vocabulary.find(sorted(stop.words | {"#"}))
-    return numbers[numbers >= 0]
+    n_words[numbers[numbers >= 0]] = 0
+    return n_words
 
 
 def totals(streams: list[Stream], n_terms: int, spill: Spill) -> NDArray[np.int64]:
@@ -125,27 +130,54 @@ def totals(streams: list[Stream], n_terms: int, spill: Spill) -> NDArray[np.int6
     return uses
 
 
-def _count(streams: list[Stream], n_words: NDArray[np.uint8], length: int, spill: Spill) -> PairTable:
-    pairs = PairTable()
-    with log.task(f"phrases of {length} words", total=len(streams)) as bar:
-        for stream in streams:
-            tokens, ends = spill.get(stream.tokens), spill.get(stream.ends)
-            pairs.reserve(tokens.size)
-            pairs.size += int(count_pairs(tokens, ends, n_words, length, pairs.keys, pairs.values))
-            pairs.forget(_MOST_PAIRS)
-            bar.advance()
-    return pairs
+def share_of(keys: NDArray[np.int64], n_shares: int) -> NDArray[np.int64]:
+    """Which share a pair belongs to: (n,) int64, 0 ... n_shares - 1, whatever other pairs there are."""
+    mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    return (mixed % np.uint64(n_shares)).astype(np.int64)
 
 
-def _chosen(pairs: PairTable, uses: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The words of the pairs that are phrases: (n,) int64 each. uses : (V,) int64.
+def _count(
+    streams: list[Stream], n_words: NDArray[np.uint8], length: int, spill: Spill
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs used often enough, as of PairTable.items. Where pairs are too many, they are counted share by share."""
+    found = []
+    waiting = [(0, 1)]
+    while waiting:
+        share, n_shares = waiting.pop()
+        pairs = PairTable()
+        with log.task(f"phrases of {length} words", total=len(streams)) as bar:
+            for stream in streams:
+                tokens, ends = spill.get(stream.tokens), spill.get(stream.ends)
+                pairs.reserve(tokens.size)
+                pairs.size += int(count_pairs(tokens, ends, n_words, length, pairs.keys, pairs.values))
+                if n_shares > 1:
+                    pairs.keep(share, n_shares)
+                while pairs.size > _MOST_PAIRS:
+                    waiting.append((share + n_shares, 2 * n_shares))
+                    n_shares *= 2
+                    pairs.keep(share, n_shares)
+                bar.advance()
+        first, second, counts = pairs.items()
+        found.append(np.stack([first, second, counts])[:, counts >= LEAST_COUNT])
+    first, second, counts = np.concatenate(found, axis=1)
+    order = np.lexsort((second, first))
+    return first[order], second[order], counts[order]
+
+
+def chosen(
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    uses: NDArray[np.int64],
+    n_tokens: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The words of the pairs that are phrases: (n,) int64 each. uses : (V,) int64; n_tokens : uses of all words.
 
     In counts and without rounding: NPMI >= 1/2 is count(ab)^3 * tokens >= (count(a) * count(b))^2.
     """
-    first, second, counts = pairs.items()
     enough = counts >= LEAST_COUNT
     first, second, counts = first[enough], second[enough], counts[enough]
-    n_tokens, each = int(uses.sum()), zip(counts.tolist(), uses[first].tolist(), uses[second].tolist(), strict=True)
+    each = zip(counts.tolist(), uses[first].tolist(), uses[second].tolist(), strict=True)
     is_phrase = np.array([both**3 * n_tokens >= (a * b) ** 2 for both, a, b in each], bool)
     return first[is_phrase], second[is_phrase]
 

@@ -11,15 +11,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """reads, keeps : names of kept arrays; rows : whether the step looks at the documents, or at `index` alone."""
+    """reads, keeps : names of kept arrays; rows : whether the step looks at the documents, or at `index` alone.
+
+    sum_bytes : size of the partials for some parameters; None: they are as large as the largest array among those.
+    """
 
     reads: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     rows: bool = True
+    sum_bytes: Callable[..., int] | None = None
 
 
 def step(
-    *, reads: tuple[str, ...] = (), keeps: tuple[str, ...] = (), rows: bool = True
+    *,
+    reads: tuple[str, ...] = (),
+    keeps: tuple[str, ...] = (),
+    rows: bool = True,
+    sum_bytes: Callable[..., int] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare what a step needs; an engine gives it nothing else, so that nothing else travels on a cluster.
 
@@ -27,7 +35,7 @@ def step(
     """
 
     def declare(function: Function) -> Function:
-        function.needs = Needs(reads, keeps, rows)  # type: ignore[attr-defined]
+        function.needs = Needs(reads, keeps, rows, sum_bytes)  # type: ignore[attr-defined]
         return function
 
     return declare

@@ -16,7 +16,7 @@ from tdtool.models.cover import Cover
 from tdtool.models.dense_communities import DenseFit, dense_communities
 from tdtool.models.graph_parts import LEAST_MEMBERS, Parts, UnsuitedError, parts_of, subgraph
 from tdtool.models.overlap_em import fit_propensity, with_expected
-from tdtool.models.overlap_model import Background, Strengths, background_likelihood
+from tdtool.models.overlap_model import Background, Nodes, Strengths, background_likelihood
 from tdtool.models.sparse_communities import SparseFit, prefers_sparse, sparse_communities
 
 #: Shares of a mixture below this are not kept.
@@ -65,10 +65,10 @@ def fit_communities(
     """
     if not graph.n_edges:
         raise UnsuitedError("the graph has no edges")
-    graph = _of_mean_weight_one(graph)
+    graph = of_mean_weight_one(graph)
     parts, propensity = parts_of(graph), fit_propensity(graph)
     if config.n_communities is not None and config.n_communities > len(parts.large) + len(parts.small):
-        raise UnsuitedError(_too_many(graph, parts, config.n_communities))
+        raise UnsuitedError(too_many(parts, config.n_communities))
     if config.n_communities is not None:
         config = dataclasses.replace(config, n_communities=max(config.n_communities - len(parts.small), 1))
     fitted = subgraph(graph, parts.large)
@@ -85,10 +85,16 @@ def fit_communities(
         found = dense_communities(
             fitted, propensity[parts.large], config, n_components=parts.n_large, on_trial=on_trial
         )
-    return _assembled(graph, parts, found, propensity, mode)
+
+    def saved(strengths: Strengths, background: Background) -> float:
+        gain, cost, _ = description(graph, strengths, background, background_likelihood(graph, propensity))
+        return gain - cost
+
+    return assembled(graph, parts, found, propensity, mode, saved)
 
 
-def _too_many(graph: Graph, parts: Parts, k: int) -> str:
+def too_many(parts: Parts, k: int) -> str:
+    """Why there cannot be k communities."""
     if not parts.small:
         return f"{k:,} communities were asked for, of {len(parts.large):,} nodes"
     return (
@@ -97,7 +103,7 @@ def _too_many(graph: Graph, parts: Parts, k: int) -> str:
     )
 
 
-def _of_mean_weight_one(graph: Graph) -> Graph:
+def of_mean_weight_one(graph: Graph) -> Graph:
     """Weights in a unit of their own: whether hours or minutes were written down must not matter."""
     if graph.weights is None or not len(graph.weights):
         return graph
@@ -111,15 +117,19 @@ def chosen_mode(graph: Graph, config: CommunitiesConfig) -> str:
     return "sparse" if config.n_communities is None and prefers_sparse(graph) else "dense"
 
 
-def _assembled(
-    graph: Graph, parts: Parts, found: DenseFit | SparseFit | None, propensity: NDArray[np.float64], mode: str
+def assembled(
+    graph: Nodes,
+    parts: Parts,
+    found: DenseFit | SparseFit | None,
+    propensity: NDArray[np.float64],
+    mode: str,
+    saved: Callable[[Strengths, Background], float],
 ) -> CommunityFit:
-    """The fit of the large components, and each small one as a community, on all nodes."""
+    """The fit of the large components, and each small one as a community, on all nodes. saved : the bits."""
     strengths, place = _on_all_nodes(graph, parts, None if found is None else found.strengths)
     background = Background(0.0 if found is None else found.background.scale, propensity)
     left_over = graph.n_nodes - int((np.diff(strengths.indptr) > 0).sum())
-    empty = background_likelihood(graph, propensity)
-    gain, cost, _ = description(graph, strengths, background, empty)
+    bits = saved(strengths, background)
     cover = _cover(strengths)
     reason = "every component of at least three nodes is a community" if found is None else found.reason
     return CommunityFit(
@@ -135,12 +145,12 @@ def _assembled(
         trials=found.trials if isinstance(found, DenseFit) else (),
         chosen=found.chosen if isinstance(found, DenseFit) else None,
         reason=reason,
-        bits=gain - cost,
-        warnings=_warnings(graph, parts, left_over, gain - cost if strengths.n_communities > 1 else 0.0),
+        bits=bits,
+        warnings=_warnings(graph, parts, left_over, bits if strengths.n_communities > 1 else 0.0),
     )
 
 
-def _on_all_nodes(graph: Graph, parts: Parts, fitted: Strengths | None) -> tuple[Strengths, NDArray[np.int64]]:
+def _on_all_nodes(graph: Nodes, parts: Parts, fitted: Strengths | None) -> tuple[Strengths, NDArray[np.int64]]:
     """Strengths with communities of enough members only, by size descending; and where each community went, or -1."""
     none = np.zeros(0, np.int64)
     nodes = [none if fitted is None else parts.large[fitted.nodes]]
@@ -209,7 +219,7 @@ def _inside(strengths: Strengths, n_left: int | None) -> NDArray[np.float64]:
     return np.asarray((strengths.sums() ** 2 - squares) / 2)
 
 
-def _embedding(graph: Graph, parts: Parts, found: DenseFit | SparseFit | None) -> NDArray[np.float32] | None:
+def _embedding(graph: Nodes, parts: Parts, found: DenseFit | SparseFit | None) -> NDArray[np.float32] | None:
     if not isinstance(found, DenseFit) or found.embedding is None:
         return None
     values = np.full((graph.n_nodes, found.embedding.shape[1]), math.nan, np.float32)
@@ -217,8 +227,8 @@ def _embedding(graph: Graph, parts: Parts, found: DenseFit | SparseFit | None) -
     return values
 
 
-def _warnings(graph: Graph, parts: Parts, left_over: int, bits: float) -> tuple[str, ...]:
-    isolated = int((graph.n_neighbours == 0).sum())
+def _warnings(graph: Nodes, parts: Parts, left_over: int, bits: float) -> tuple[str, ...]:
+    isolated = int((graph.degrees == 0).sum())
     said = []
     if bits < 0 and len(parts.large):
         said.append("the communities hardly stand out: to write them down takes more bits than they save")

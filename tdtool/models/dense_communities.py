@@ -17,7 +17,12 @@ from tdtool.models.community_pruning import pruned
 from tdtool.models.graph_parts import LEAST_MEMBERS, UnsuitedError, reordered, transitivity
 from tdtool.models.overlap_em import dense_em, graded
 from tdtool.models.overlap_model import Background, Strengths, background_likelihood, one_community
-from tdtool.models.spectral_memberships import nearly_pure, spectral_memberships, split_memberships
+from tdtool.models.spectral_memberships import (
+    nearly_pure,
+    spectral_memberships,
+    split_memberships,
+    without_traces,
+)
 from tdtool.moments.graph_embedding import GraphEmbedding
 
 #: From so many nodes on, those of one community are laid together: passes over the edges wait for memory less.
@@ -38,8 +43,6 @@ _MOST_COVERED = 0.8
 _LOW_TAU = 0.3
 #: Nodes that a community takes when the moment comes from four parts of them.
 _NODES_SPLIT = 8
-#: Shares of a spectral membership below this, of the node's largest, are none where nothing is polished.
-_LEAST_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +143,7 @@ class _Search:
             memberships, _ = spectral_memberships(
                 self.embedding.points(k), self.embedding.node_weights, alpha0=config.alpha0
             )
-        if not config.polish:
-            memberships = np.where(memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True), memberships, 0)
-        else:
-            memberships = nearly_pure(memberships)
+        memberships = nearly_pure(memberships) if config.polish else without_traces(memberships)
         order = _locality(memberships, graph.n_left) if graph.n_nodes >= _BULK_NODES else None
         near, propensity = reordered(graph, order), self.propensity
         if order is not None:

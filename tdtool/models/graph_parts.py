@@ -58,9 +58,12 @@ def parts_of(graph: Graph) -> Parts:
 
     A small component would take an eigenvector of its own and tell nothing new: it is one community.
     """
-    components = find_components(graph)
+    return parts_among(find_components(graph), int(np.count_nonzero(graph.n_neighbours)))
+
+
+def parts_among(components: Components, linked: int) -> Parts:
+    """The same from the components. linked : nodes that have edges."""
     labels, sizes = components.labels, components.sizes
-    linked = int(np.count_nonzero(graph.n_neighbours))
     fitted = sizes >= max(_LEAST_NODES, _LEAST_SHARE * linked)
     whole = np.flatnonzero(sizes >= LEAST_MEMBERS)
     if not fitted.any() and len(whole) == 1:
@@ -79,12 +82,11 @@ def subgraph(graph: Graph, nodes: NDArray[np.int64]) -> Graph:
     place[nodes] = np.arange(len(nodes), dtype=np.int32)
     counts = graph.n_neighbours[nodes]
     inside = np.repeat(place >= 0, graph.n_neighbours)
-    return Graph(
+    return graph.cut_out(
+        nodes,
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         neighbours=place[graph.neighbours[inside]],
         weights=None if graph.weights is None else graph.weights[inside],
-        ids=nodes,
-        n_left=None if graph.n_left is None else int((nodes < graph.n_left).sum()),
     )
 
 
@@ -97,7 +99,7 @@ def reordered(graph: Graph, order: NDArray[np.int64] | None) -> Graph:
         return graph
     weights = np.empty(0, np.float32) if graph.weights is None else graph.weights
     indptr, neighbours, moved = propagation_cpu.reordered(graph.indptr, graph.neighbours, weights, order)
-    return Graph(indptr, neighbours, None if graph.weights is None else moved, order, n_left=graph.n_left)
+    return graph.cut_out(order, indptr, neighbours, None if graph.weights is None else moved)
 
 
 def transitivity(graph: Graph) -> float:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.kernels.block_strengths_cpu import dense_strengths, sparse_strengths
-from tdtool.kernels.blocks_cpu import dense_pass, sparse_pass
-from tdtool.models.overlap_model import Background, Strengths, pass_arguments
+from tdtool.models.overlap_model import Background, Nodes, Strengths, model_arguments
 
 #: Expected links that a membership loses in every iteration after the first third: what is not sure fades away.
 SPARSITY = 0.5
@@ -28,7 +27,7 @@ _SPARSE_SHARE = 0.25
 _PROPENSITY_STEPS, _SETTLED = 30, 1e-3
 #: Below this rate of the likeliest pair an edge is one link, and degrees tell propensities without a look at the edges.
 _SINGLE_LINKS = 0.1
-_FIRST_BACKGROUND = 0.5
+FIRST_BACKGROUND = 0.5
 
 
 def fit_propensity(graph: Graph) -> NDArray[np.float64]:
@@ -41,7 +40,7 @@ def fit_propensity(graph: Graph) -> NDArray[np.float64]:
     if float(theta.max(initial=0.0)) ** 2 < _SINGLE_LINKS:
         return sparse_strengths(degrees, column, 1, graph.n_left)
     for _ in range(_PROPENSITY_STEPS):
-        _, expected, _ = sparse_pass(*pass_arguments(graph, none, Background(1.0, theta)))
+        _, expected, _ = graph.passes.sparse(*model_arguments(none, Background(1.0, theta)))
         before, theta = theta, sparse_strengths(expected, column, 1, graph.n_left)
         if np.abs(theta - before).sum() < _SETTLED * theta.sum():
             break
@@ -62,18 +61,17 @@ def dense_em(
     from each membership after the first third. Returns the memberships that have not faded to nothing.
     """
     expected = np.asarray(memberships * graph.degrees[:, None].astype(np.float32), np.float32)
-    background = Background(_FIRST_BACKGROUND, propensity)
+    background = Background(FIRST_BACKGROUND, propensity)
     for step in range(n_iters):
         is_free = step < n_iters * _FREE_SHARE
         if not is_free and np.count_nonzero(expected) < _SPARSE_SHARE * expected.size:
-            return sparse_em(graph, _entries(graph, expected), background, sparsity=(sparsity,) * (n_iters - step))
+            return sparse_em(graph, strengths_of(graph, expected), background, sparsity=(sparsity,) * (n_iters - step))
         strengths = dense_strengths(expected, graph.n_left)
-        edges = (graph.indptr, graph.neighbours, graph.weights)
-        expected, shared = dense_pass(*edges, strengths, background.scale, propensity)
-        background = background.making(shared / 2, graph.n_left)
+        expected, shared = graph.passes.dense(strengths, background.scale, propensity)
+        background = background.making(float(shared.sum()) / 2, graph.n_left)
         if not is_free:
             np.maximum(expected - np.float32(sparsity), 0, out=expected)
-    return _entries(graph, expected), background
+    return strengths_of(graph, expected), background
 
 
 def sparse_em(
@@ -82,7 +80,7 @@ def sparse_em(
     """EM on the memberships of `start`. sparsity : what fades in each iteration; what comes to nothing then goes."""
     found = start
     for fading in sparsity:
-        expected, shared, _ = sparse_pass(*pass_arguments(graph, found, background))
+        expected, shared, _ = graph.passes.sparse(*model_arguments(found, background))
         background = background.making(float(shared.sum()) / 2, graph.n_left)
         if fading:
             found = dataclasses.replace(found, expected=expected - fading).kept(expected > fading)
@@ -102,14 +100,14 @@ def graded(
     return sparse_em(graph, found, background, sparsity=sparsity)[0]
 
 
-def with_expected(graph: Graph, support: Strengths, expected: NDArray[np.float64]) -> Strengths:
+def with_expected(graph: Nodes, support: Strengths, expected: NDArray[np.float64]) -> Strengths:
     """The M step: F on the supports of `support` from expected links (entries,)."""
     left = None if graph.n_left is None else int(support.indptr[graph.n_left])
     values = sparse_strengths(expected, support.communities, support.n_communities, left)
     return dataclasses.replace(support, values=values, expected=expected)
 
 
-def _entries(graph: Graph, expected: NDArray[np.float32]) -> Strengths:
+def strengths_of(graph: Nodes, expected: NDArray[np.float32]) -> Strengths:
     """Strengths where expected links (n, k) are not zero."""
     mask = expected > 0
     indptr = np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int64)

@@ -8,15 +8,25 @@ enter by sums alone, so that everything costs the edges times the communities of
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
-from tdtool.kernels.blocks_cpu import entry_gains, sparse_pass
 
 Floats = NDArray[np.float64]
+
+
+class Nodes(Protocol):
+    """What is asked of a graph where its edges are not looked at. degrees : (n,); n_left : None unless bipartite."""
+
+    @property
+    def n_nodes(self) -> int: ...
+    @property
+    def n_left(self) -> int | None: ...
+    @property
+    def degrees(self) -> Floats: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +115,7 @@ def background_likelihood(graph: Graph, propensity: Floats) -> float:
     return log_likelihood(graph, Strengths.none(graph.n_nodes), Background(1.0, propensity))
 
 
-def one_community(graph: Graph, propensity: Floats) -> tuple[Strengths, Background]:
+def one_community(graph: Nodes, propensity: Floats) -> tuple[Strengths, Background]:
     """The model without communities, said with one: all nodes that have edges belong to it, as much as they are linked.
 
     propensity : (n,) theta, which become F.
@@ -122,7 +132,7 @@ def membership_gains(graph: Graph, found: Strengths, background: Background) -> 
 
     [sum_v g(lambda_uv) - g(lambda_uv - F_uz F_vz) - F_uz (S_z - F_uz)] / ln 2, g(x) = w log(1 - exp(-x)) + x.
     """
-    gains = entry_gains(*pass_arguments(graph, found, background))
+    gains = graph.passes.gains(*model_arguments(found, background))
     return gains - found.values * others(graph, found) / np.log(2)
 
 
@@ -146,12 +156,11 @@ def others(graph: Graph, found: Strengths) -> Floats:
 
 def log_likelihood(graph: Graph, found: Strengths, background: Background) -> float:
     """Log likelihood in nats: sum over edges of w log(1 - exp(-lambda)) + lambda less sum over all pairs of lambda."""
-    edges = sparse_pass(*pass_arguments(graph, found, background), scored=True)[2]
+    edges = float(graph.passes.sparse(*model_arguments(found, background), scored=True)[2].sum()) / 2
     inside = float((found.values * others(graph, found)).sum()) / 2
     return edges - inside - background.scale * background.pairs(graph.n_left)
 
 
-def pass_arguments(graph: Graph, found: Strengths, background: Background) -> tuple[Any, ...]:
-    """What the passes over the edges take, in their order."""
-    edges = (graph.indptr, graph.neighbours, graph.weights)
-    return *edges, found.indptr, found.communities, found.values, background.scale, background.propensity
+def model_arguments(found: Strengths, background: Background) -> tuple[Any, ...]:
+    """What passes over the edges take, in their order."""
+    return found.indptr, found.communities, found.values, background.scale, background.propensity

@@ -26,7 +26,6 @@ _SETTLED = np.float32(1e-2)
 #: Documents from which alpha is learned, and Minka's updates in a pass.
 ALPHA_SAMPLE = 2000
 _ALPHA_UPDATES = 3
-Take = Callable[[str, NDArray[np.int64]], NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +61,11 @@ def polish_step(
     word_topic: NDArray[np.float32],
     alpha: NDArray[np.float32],
     own: NDArray[np.float32],
+    sample: NDArray[np.int64],
 ) -> tuple[Partials, State]:
-    """Partial (V, T) float32 of expected counts of words by topic. Keeps "expected" (D_p, T), documents by topic."""
+    """Partials: (V, T) float32 of expected counts of words by topic, and (n, T) float32 those of the documents of
+    `sample` (ascending indices), 0 where they are in other partitions. Keeps "expected" (D_p, T), documents by topic.
+    """
     expected = state.get("expected")
     if expected is None:
         expected = np.full((rows.n_documents, alpha.size), -1, np.float32)
@@ -71,12 +73,14 @@ def polish_step(
     active = active_documents(rows, left_out)
     arguments = (rows.indptr, rows.indices, rows.counts, active, word_topic, alpha, expected)
     topic_cpu.document_step(*arguments, _SWEEPS, _SETTLED, own, stats)
-    return (stats,), {"expected": expected}
+    sampled = np.zeros((sample.size, alpha.size), np.float32)
+    first, last = np.searchsorted(sample, [rows.start, rows.start + rows.n_documents])
+    sampled[first:last] = expected[sample[first:last] - rows.start]
+    return (stats, sampled), {"expected": expected}
 
 
 def polish(
     map_reduce: MapReduce,
-    take: Take,
     model: TopicModel,
     documents: DocumentSets,
     *,
@@ -88,9 +92,10 @@ def polish(
     for index in range(passes):
         alpha = model.alpha.astype(np.float32)
         about = f"polish {index + 1}/{passes}"
-        (stats,) = map_reduce(polish_step, documents.left_out, model.word_topic, alpha, own, about=about)
+        arguments = (documents.left_out, model.word_topic, alpha, own, documents.alpha_sample)
+        stats, sampled = map_reduce(polish_step, *arguments, about=about)
         model, own = _topics_of(stats, model)
-        model = dataclasses.replace(model, alpha=_learn_alpha(take("expected", documents.alpha_sample), model.alpha))
+        model = dataclasses.replace(model, alpha=_learn_alpha(sampled, model.alpha))
         if not keep_going(model):
             break
     return model

@@ -15,17 +15,20 @@ from tdtool.moments.three_star import ThreeStar
 
 Matrix = NDArray[np.float64]
 _NOTHING = 1e-9
+#: Shares below this, of the node's largest, are noise.
+_LEAST_SHARE = 0.5
 
 
 def spectral_memberships(
-    points: Matrix, node_weights: Matrix, *, alpha0: float = 0.0
+    points: Matrix, node_weights: Matrix, *, alpha0: float = 0.0, tensor: Matrix | None = None
 ) -> tuple[NDArray[np.float32], PowerFit]:
     """Memberships of n nodes in k communities, rows sum to 1 (or are zero), with the tensor power iteration's result.
 
-    points : (n, k) X; node_weights : (n,); see GraphEmbedding. A node's coordinate along direction v_j, divided by
-    lambda_j = T(v_j, v_j, v_j), is 1 for a pure member of community j and 0 for a pure member of another.
+    points : (n, k) X; node_weights : (n,); see GraphEmbedding; tensor : see ThreeStar. A node's coordinate along
+    direction v_j, divided by lambda_j = T(v_j, v_j, v_j), is 1 for a pure member of community j and 0 for a pure member
+    of another.
     """
-    moment = ThreeStar.of(points, node_weights, alpha0=alpha0)
+    moment = ThreeStar.of(points, node_weights, alpha0=alpha0, tensor=tensor)
     fit = orthogonal_power(moment.apply, leading_rows(moment.points, node_weights))
     return _shares(_pure_is_one(moment.points, fit)), fit
 
@@ -58,6 +61,11 @@ def nearly_pure(memberships: NDArray[np.float32], *, mixed: float = 0.05) -> NDA
     some = memberships.max(axis=1) > 0
     pure[some, memberships[some].argmax(axis=1)] = 1
     return (1 - np.float32(mixed)) * pure + np.float32(mixed) * memberships
+
+
+def without_traces(memberships: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is left of spectral memberships (n, k) where nothing is polished: those that the node clearly has."""
+    return np.where(memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True), memberships, 0)
 
 
 def _pure_is_one(points: Matrix, fit: PowerFit) -> Matrix:

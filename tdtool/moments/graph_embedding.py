@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh
 
+from tdtool.data.edge_passes import Rows, scaled_matrix
 from tdtool.data.graph import Graph
 
 #: Below this, or when a good share of all eigenvectors is wanted, a dense solver is faster than Lanczos.
@@ -30,13 +33,23 @@ class GraphEmbedding:
         degrees = graph.degrees
         raised = degrees + tau * max(float(degrees.mean()), np.finfo(float).tiny)
         self.node_weights: NDArray[np.float64] = raised / raised.sum()
-        scale = 1.0 / np.sqrt(raised)
-        matrix = graph.adjacency()
-        matrix.data *= scale[matrix.indices]
-        matrix.data *= np.repeat(scale, np.diff(matrix.indptr))
+        self._graph, self._scale = graph, 1.0 / np.sqrt(raised)
         dtype = np.float32 if graph.n_nodes >= _BULK_NODES else np.float64
-        self._matrix: csr_array = matrix.astype(dtype)
         self._values, self._vectors = np.zeros(0, dtype), np.zeros((graph.n_nodes, 0), dtype)
+
+    @functools.cached_property
+    def _matrix(self) -> csr_array:
+        """L, for whoever does not multiply by it elsewhere."""
+        rows = Rows(self._graph.indptr, self._graph.neighbours, self._graph.weights)
+        return scaled_matrix(rows, self._scale, self._vectors.dtype)
+
+    @functools.cached_property
+    def _operator(self) -> csr_array | LinearOperator:
+        """What Lanczos multiplies by: L, or L where the edges are."""
+        product = self._graph.passes.product(self._scale, self._vectors.dtype)
+        if product is None:
+            return self._matrix
+        return LinearOperator((self.n_nodes, self.n_nodes), matvec=product, dtype=self._vectors.dtype)
 
     @property
     def n_nodes(self) -> int:
@@ -66,9 +79,9 @@ class GraphEmbedding:
             order = np.arange(n)[::-1]
         else:
             size = min(max(2 * k + 1, k + 32), n)
-            start, tol = np.sqrt(self.node_weights).astype(self._matrix.dtype), _TOL[self._matrix.dtype]
+            start, tol = np.sqrt(self.node_weights).astype(self._vectors.dtype), _TOL[self._vectors.dtype]
             # Lanczos draws a new vector where the space is exhausted, as in a graph of several components.
             rng = np.random.default_rng(0)
-            values, vectors = eigsh(self._matrix, k, which="LA", v0=start, ncv=size, tol=tol, rng=rng)
+            values, vectors = eigsh(self._operator, k, which="LA", v0=start, ncv=size, tol=tol, rng=rng)
             order = np.argsort(-values, kind="stable")
         self._values, self._vectors = values[order], vectors[:, order]

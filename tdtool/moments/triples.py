@@ -137,7 +137,7 @@ def implicit_apply(map_reduce: MapReduce, moment: ThirdMoment) -> Apply:
     return apply
 
 
-@step(reads=("whitened", "triple_scale"), rows=False)
+@step(reads=("whitened", "triple_scale"), rows=False, sum_bytes=lambda moment, directions: directions.nbytes)
 def implicit_step(
     rows: Rows, state: State, moment: ThirdMoment, directions: NDArray[np.float32]
 ) -> tuple[Partials, State]:
@@ -172,7 +172,7 @@ def dense_apply(map_reduce: MapReduce, moment: ThirdMoment) -> Apply:
     return apply
 
 
-@step(reads=("whitened", "triple_scale"), rows=False)
+@step(reads=("whitened", "triple_scale"), rows=False, sum_bytes=lambda moment: 16 * moment.n_topics**3)
 def dense_step(rows: Rows, state: State, moment: ThirdMoment) -> tuple[Partials, State]:
     """Partial (2, k, k, k) float64: the symmetric terms (documents, 2 n v v v), and sum_i v v z, to be symmetrised."""
     k = moment.n_topics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -76,10 +77,14 @@ def print_topics(rows: Sequence[TopicRow]) -> None:
     print_table(
         columns,
         [
-            (str(row.topic), f"{row.size:.1%}", f"{row.npmi:.3f}", " ".join(word for word, _ in row.words))
+            (str(row.topic), f"{row.size:.1%}", _known(row.npmi), " ".join(word for word, _ in row.words))
             for row in rows
         ],
     )
+
+
+def _known(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
 
 
 def print_selection(rows: Sequence[Mapping[str, Any]], chosen: int | None) -> None:
@@ -101,7 +106,8 @@ def scores_text(scores: Mapping[str, Any]) -> str:
         sentences.append(f"Held-out perplexity {scores['perplexity']:,.1f}{where}, by document completion.")
     parts = [f"{name} {scores[key]:.3f}" for key, name in _COHERENCE.items() if scores.get(key) is not None]
     if parts:
-        sentences.append(f"Coherence {', '.join(parts)}.")
+        text = ", ".join(parts)  # the diversity alone is no coherence
+        sentences.append(f"Coherence {text}." if len(parts) > 1 else f"{text[0].upper()}{text[1:]}.")
     return " ".join(sentences)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tdtool import log
-from tdtool.config import CommunitiesConfig, GraphConfig, as_json
+from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig, as_json
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
 from tdtool.errors import InputError, ResourceError
@@ -22,6 +22,7 @@ from tdtool.run.communities_plan import CommunitiesPlan, check_memory, plan_of
 from tdtool.run.community_facts import CommunityFacts
 from tdtool.run.community_fit import FoundCommunities, find_and_score
 from tdtool.run.corpora import announce_compilation
+from tdtool.run.graph_cluster import GraphCluster
 from tdtool.run.graphs import (
     check_graph,
     check_options,
@@ -107,13 +108,15 @@ def find_communities(
     communities: CommunitiesConfig | None = None,
     workers: int | None = None,
     memory: int | None = None,
+    spark: SparkConfig | None = None,
     force: bool = False,
     exports: Sequence[str] = (),
 ) -> CommunitiesResult:
     """Find the communities of the graph in `source` and write them to `output` (and to `exports`, format by suffix).
 
     source : a path, or "-" for standard input; workers : threads, default all cores (the result does not depend on
-    them); memory : bytes that the arrays may take, default what is free. The memberships come from all edges; with
+    them); memory : bytes that the arrays may take, default what is free; spark : the cluster that looks at the edges,
+    None for this process (the result does not depend on it either). The memberships come from all edges; with
     communities.holdout a second fit, which has not seen some of them, gives the AUC. UsageError, InputError,
     ResourceError say what cannot be.
     """
@@ -121,13 +124,13 @@ def find_communities(
     config = communities or CommunitiesConfig()
     check_options(config)
     check_outputs([source], output, exports, force=force, graph=True)
-    with _in_words(source), limited(workers):
+    with in_words(source), limited(workers), GraphCluster(spark) as cluster:
         announce_compilation()
-        network = _read(source, graph or GraphConfig(), config, memory)
+        network = _read(source, graph or GraphConfig(), config, memory, cluster)
         read = time.perf_counter()
         check_memory(_plan(network, config, workers), _limit(memory), source)
         parts = find_components(network)
-        found = find_and_score(network, config)
+        found = find_and_score(cluster.carried(network), config)
     seconds = {"read": read - started, "fit": time.perf_counter() - read}
     warnings = (*shape_warnings(network), *found.warnings)
     with log.task("writing"), hdf5.create(output, schema.COMMUNITIES, force=force) as writer:
@@ -167,7 +170,7 @@ def plan_communities(
     """Read `source` and say what `find_communities` would take. Nothing is fitted or written."""
     config = communities or CommunitiesConfig()
     check_options(config)
-    with _in_words(source), limited(workers):
+    with in_words(source), limited(workers):
         return _plan(_read(source, graph or GraphConfig(), config, memory), config, workers)
 
 
@@ -188,7 +191,7 @@ def facts_of(graph: Graph, found: FoundCommunities) -> CommunityFacts:
 
 
 @contextlib.contextmanager
-def _in_words(source: str) -> Iterator[None]:
+def in_words(source: str) -> Iterator[None]:
     """What goes wrong below, as an error that says what to do."""
     from scipy.sparse.linalg import ArpackError
 
@@ -205,8 +208,14 @@ def _limit(memory: int | None) -> int:
     return memory or available_memory() or total_memory()
 
 
-def _read(source: str, config: GraphConfig, settings: CommunitiesConfig, memory: int | None) -> Graph:
-    graph = load_graph(source, config, memory=_limit(memory))
+def _read(
+    source: str,
+    config: GraphConfig,
+    settings: CommunitiesConfig,
+    memory: int | None,
+    cluster: GraphCluster | None = None,
+) -> Graph:
+    graph = load_graph(source, config, memory=_limit(memory), cluster=cluster)
     check_graph(graph, settings, source)
     alone = isolated_text(graph)
     if alone:
@@ -220,16 +229,7 @@ def _plan(graph: Graph, config: CommunitiesConfig, workers: int | None) -> Commu
 
 def _write_arrays(writer: hdf5.Writer, graph: Graph, found: FoundCommunities, parts: Components) -> None:
     fit = found.fit
-    writer.put("membership/indptr", fit.cover.indptr)
-    writer.put("membership/community", fit.cover.communities)
-    writer.put("membership/weight", fit.cover.weights)
-    writer.put("membership/strength", fit.strengths)
-    if fit.mixture is not None:
-        writer.put("mixture/indptr", fit.mixture.indptr)
-        writer.put("mixture/community", fit.mixture.communities)
-        writer.put("mixture/share", fit.mixture.weights.astype(np.float32))
-    writer.put("communities/size", fit.cover.sizes)
-    writer.put("communities/lambda", fit.lambdas)
+    write_cover(writer, fit)
     writer.put("communities/conductance", found.conductance)
     writer.put("communities/density", found.density)
     if found.stability is not None:
@@ -242,7 +242,7 @@ def _write_arrays(writer: hdf5.Writer, graph: Graph, found: FoundCommunities, pa
     writer.put("nodes/component", parts.labels)
     if graph.n_left is not None:
         writer.put("nodes/side", (np.arange(graph.n_nodes) >= graph.n_left).astype(np.uint8))
-    _write_embedding(writer, fit)
+    write_embedding(writer, fit)
     writer.put("graph/indptr", graph.indptr)
     writer.put("graph/neighbours", graph.neighbours)
     if graph.weights is not None:
@@ -252,7 +252,22 @@ def _write_arrays(writer: hdf5.Writer, graph: Graph, found: FoundCommunities, pa
             writer.put(f"selection/{name}", np.array([getattr(trial, name) for trial in fit.trials]))
 
 
-def _write_embedding(writer: hdf5.Writer, fit: CommunityFit) -> None:
+def write_cover(writer: hdf5.Writer, fit: CommunityFit) -> None:
+    """Who belongs where."""
+    writer.put("membership/indptr", fit.cover.indptr)
+    writer.put("membership/community", fit.cover.communities)
+    writer.put("membership/weight", fit.cover.weights)
+    writer.put("membership/strength", fit.strengths)
+    if fit.mixture is not None:
+        writer.put("mixture/indptr", fit.mixture.indptr)
+        writer.put("mixture/community", fit.mixture.communities)
+        writer.put("mixture/share", fit.mixture.weights.astype(np.float32))
+    writer.put("communities/size", fit.cover.sizes)
+    writer.put("communities/lambda", fit.lambdas)
+
+
+def write_embedding(writer: hdf5.Writer, fit: CommunityFit) -> None:
+    """Where the nodes lie, if that is known and not too much."""
     if fit.embedding is None or fit.eigenvalues is None:
         return
     if fit.embedding.nbytes > _LARGEST_EMBEDDING:

@@ -72,7 +72,8 @@ def relabelled(graph: Graph, place: NDArray[np.int64]) -> Graph:
     once = tails < graph.neighbours
     edges = np.column_stack((place[tails[once]], place[graph.neighbours[once]]))
     weights = None if graph.weights is None else graph.weights[once]
-    return Graph.from_edges(edges, weights=weights, n_nodes=graph.n_nodes, n_left=graph.n_left)
+    moved = Graph.from_edges(edges, weights=weights, n_nodes=graph.n_nodes, n_left=graph.n_left)
+    return dataclasses.replace(moved, engine=graph.engine)
 
 
 def _fitted(graph: Graph, config: CommunitiesConfig, stage: str) -> CommunityFit:

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tdtool.config import IngestConfig, SourceConfig
+from tdtool.config import IngestConfig, SourceConfig, SparkConfig
 from tdtool.data.ledger import Ledger
-from tdtool.engine import LocalEngine
 from tdtool.models.coherence import coherence, diversity
 from tdtool.models.scores import completion_perplexity
-from tdtool.run.corpora import corpus_of
-from tdtool.run.machine import available_cores, default_memory
+from tdtool.run.engines import open_engine
 from tdtool.run.models import read_model
 
 
@@ -38,19 +36,19 @@ def evaluate_topics(
     source: SourceConfig,
     workers: int | None = None,
     memory: int | None = None,
+    spark: SparkConfig | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Score the model on every document of `corpus`; words that the model does not know are left out and counted."""
     stored = read_model(model)
-    workers = workers or available_cores()
     config = IngestConfig(source=source, tokens=stored.tokens)
-    with corpus_of(corpus, config, workers=workers, vocabulary=stored.vocabulary) as documents:
-        with LocalEngine(documents, workers=workers, memory=memory or default_memory()) as engine:
-            everyone = np.arange(documents.n_documents)
-            perplexity, words = completion_perplexity(
-                engine.map_reduce, stored.word_topic, stored.alpha, everyone, seed
-            )
-            found = coherence(engine.map_reduce, stored.word_topic, everyone[:0])
+    with open_engine(
+        corpus, config, workers=workers, memory=memory, spark=spark, vocabulary=stored.vocabulary
+    ) as engine:
+        documents = engine.corpus
+        everyone = np.arange(documents.n_documents)
+        perplexity, words = completion_perplexity(engine.map_reduce, stored.word_topic, stored.alpha, everyone, seed)
+        found = coherence(engine.map_reduce, stored.word_topic, everyone[:0])
         scores = {"perplexity": perplexity, "words_scored": int(words), "held_out_documents": documents.n_documents}
         scores |= {name: float(values.mean()) for name, values in dataclasses.asdict(found).items()}
         scores["diversity"] = diversity(stored.word_topic)

@@ -15,7 +15,7 @@ from tdtool import log
 from tdtool.config import TopicsConfig
 from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
 from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
-from tdtool.engine import LocalEngine
+from tdtool.engine import Engine
 from tdtool.kernels.symmetric_sketch import symmetric_hashes
 from tdtool.models.held_out import held_out_documents, sample_documents
 from tdtool.models.polish import ALPHA_SAMPLE, DocumentSets, polish
@@ -35,7 +35,7 @@ from tdtool.moments.whitening import Whitening, range_finder
 
 #: Sweeps of the power iteration at most, and the mean turn of the directions that ends it: the polish forgives the last
 #: digits, a pure spectral model does not.
-_MAX_SWEEPS, _TURNED, _TURNED_BEFORE_POLISH, _TURNED_ON_SKETCH = 100, 1e-6, 1e-3, 1e-5
+MAX_SWEEPS, TURNED, TURNED_ON_SKETCH, _TURNED_BEFORE_POLISH = 100, 1e-6, 1e-5, 1e-3
 #: `polish="auto"`: share of the training documents it watches, how many passes at most, the gain that it asks for,
 #: and for how many passes it waits for one.
 _TUNING_SHARE, _MAX_TUNING, _MAX_PASSES, _LEAST_GAIN, _PATIENCE = 0.02, 1000, 40, 1e-3, 3
@@ -85,7 +85,7 @@ class TopicFit:
 class TopicFitter:
     """One corpus, one set of moments; fits for any number of topics up to the number prepared."""
 
-    def __init__(self, engine: LocalEngine, config: TopicsConfig) -> None:
+    def __init__(self, engine: Engine, config: TopicsConfig) -> None:
         self.engine, self.config = engine, config
         self.seconds: dict[str, float] = {}
         self._moments: Moments | None = None
@@ -93,24 +93,9 @@ class TopicFitter:
 
     def prepare(self, n_topics: int) -> int:
         """Collect the moments for at most n_topics; returns how many topics they can tell apart."""
-        engine, config, corpus = self.engine, self.config, self.engine.corpus
-        documents = document_sets(corpus.n_documents, config)
-        left_out = documents.left_out  # the tuning documents too: topics that have seen them would flatter the start
         with self._stage("moments"):
-            first = first_moment(engine.map_reduce, left_out, corpus.n_terms)
-            pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
-            whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=self._rng(0))
-            third = third_moment(
-                engine.map_reduce,
-                first,
-                whitening,
-                left_out,
-                alpha0=config.alpha0,
-                n_partitions=corpus.n_partitions,
-                keep_rows=config.m3 != "sketch",
-            )
-        self._moments = Moments(first, whitening, third, documents)
-        return third.n_topics
+            self._moments = collect_moments(self.engine, self.config, n_topics)
+        return self._moments.third.n_topics
 
     def fit(self, n_topics: int, *, score: bool = True) -> TopicFit:
         """Decompose, polish and score a model of n_topics; beyond what `prepare` returned, topics start from noise.
@@ -144,12 +129,12 @@ class TopicFitter:
         form = choose_form(third) if self.config.m3 == "auto" else self.config.m3
         log.detail(f"third moment: {form}, {n_topics} topics")
         with self._stage("decomposition"):
-            tol = _TURNED if self.config.polish == 0 else _TURNED_BEFORE_POLISH
+            tol = TURNED if self.config.polish == 0 else _TURNED_BEFORE_POLISH
             if form == "sketch":
                 fit = self._sketched_power(moments, third, whitening)
             else:
                 apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
-                fit = orthogonal_power(apply, random_orthogonal(found, self._rng(1)), max_iters=_MAX_SWEEPS, tol=tol)
+                fit = orthogonal_power(apply, random_orthogonal(found, self._rng(1)), max_iters=MAX_SWEEPS, tol=tol)
         if found:
             model = recover_topics(
                 whitening, fit, moments.first, alpha0=self.config.alpha0, polish_follows=self.config.polish != 0
@@ -168,7 +153,7 @@ class TopicFitter:
         sketch = third_moment_sketch(self.engine.map_reduce, third, moments.documents.left_out, family)
         start = word_start(whitening.unwhitening, moments.first.moment1)
         with scipy.fft.set_workers(self.engine.workers):
-            return sketched_orthogonal_power(sketch, start, tol=_TURNED_ON_SKETCH)
+            return sketched_orthogonal_power(sketch, start, tol=TURNED_ON_SKETCH)
 
     def _advise(self, ratio: float) -> None:
         """Say once that an exact form is cheaper."""
@@ -181,7 +166,7 @@ class TopicFitter:
         watch = _Watch(self._tuning_perplexity(documents)) if self.config.polish == "auto" else None
         passes = _MAX_PASSES if self.config.polish == "auto" else int(self.config.polish)
         counted = _Counter(watch)
-        model = polish(self.engine.map_reduce, self.engine.take, model, documents, passes=passes, keep_going=counted)
+        model = polish(self.engine.map_reduce, model, documents, passes=passes, keep_going=counted)
         if watch is not None and watch.best is not None:
             model = watch.best
         return model, counted.passes, watch.history if watch else []
@@ -193,11 +178,36 @@ class TopicFitter:
 
         return measure
 
-    def _rng(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.config.seed, stream])
+    def _rng(self, number: int) -> np.random.Generator:
+        return stream(self.config.seed, number)
 
     def _stage(self, name: str) -> _Stage:
         return _Stage(self.seconds, name)
+
+
+def collect_moments(engine: Engine, config: TopicsConfig, n_topics: int) -> Moments:
+    """The moments for at most n_topics; the engine keeps the whitened documents, but for m3 "sketch"."""
+    corpus = engine.corpus
+    documents = document_sets(corpus.n_documents, config)
+    left_out = documents.left_out  # the tuning documents too: topics that have seen them would flatter the start
+    first = first_moment(engine.map_reduce, left_out, corpus.n_terms)
+    pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
+    whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=stream(config.seed, 0))
+    third = third_moment(
+        engine.map_reduce,
+        first,
+        whitening,
+        left_out,
+        alpha0=config.alpha0,
+        n_partitions=corpus.n_partitions,
+        keep_rows=config.m3 != "sketch",
+    )
+    return Moments(first, whitening, third, documents)
+
+
+def stream(seed: int, number: int) -> np.random.Generator:
+    """Random numbers of one use: 0 the range finder, 1 the start of the power iteration, 2 padding, 3 the hashes."""
+    return np.random.default_rng([seed, number])
 
 
 def document_sets(n_documents: int, config: TopicsConfig) -> DocumentSets:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig
 from tdtool.data.graph import Graph, read_graph
 from tdtool.errors import InputError, UsageError
+from tdtool.run.corpora import is_parquet
+from tdtool.run.graph_on_spark import read_by_executors
+from tdtool.run.stores import read_stored_graph
+
+if TYPE_CHECKING:
+    from tdtool.run.graph_cluster import GraphCluster
 
 _NAMED = 3  # nodes that a message gives by name
 _SHOWN = 60  # characters of a name
@@ -16,10 +24,16 @@ _FEW_LINKS = 2.0  # a node; fewer make a graph of trees
 MODES = ("auto", "dense", "sparse")
 
 
-def load_graph(source: str, config: GraphConfig, *, memory: int) -> Graph:
-    """Read a graph and say what it is. memory : bytes that it may take. Errors as of `read_graph`."""
-    with log.task(f"reading {source}"):
-        graph = read_graph(source, config, memory=memory)
+def load_graph(source: str, config: GraphConfig, *, memory: int, cluster: GraphCluster | None = None) -> Graph:
+    """Read a graph and say what it is. Errors as of `read_graph`.
+
+    memory : bytes that it may take; cluster : reads large files of edges, None: this process reads all.
+    """
+    graph = None if cluster is None else read_by_executors(cluster, source, config)
+    if graph is None:
+        with log.task(f"reading {source}"):
+            stored = is_parquet(source) and config.format == "auto"
+            graph = read_stored_graph(source) if stored else read_graph(source, config, memory=memory)
     for line in (graph.description, *graph.notes):
         log.note(line)
     return graph

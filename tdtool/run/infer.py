@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tdtool.config import IngestConfig, SourceConfig, as_json
+from tdtool.config import IngestConfig, SourceConfig, SparkConfig, as_json
 from tdtool.data.ledger import Ledger
-from tdtool.engine import LocalEngine
-from tdtool.run.corpora import corpus_of
-from tdtool.run.machine import available_cores, default_memory
+from tdtool.engine import Engine
+from tdtool.run.engines import open_engine
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
@@ -46,26 +45,29 @@ def infer_documents(
     source: SourceConfig,
     workers: int | None = None,
     memory: int | None = None,
+    spark: SparkConfig | None = None,
     force: bool = False,
     exports: tuple[str, ...] = (),
 ) -> InferenceResult:
-    """Find the topics of every document of `corpus` with a stored model; a document's answer depends on it alone."""
+    """Find the topics of every document of `corpus` with a stored model; a document's answer depends on it alone.
+
+    spark : the cluster that does the work, None for threads of this process.
+    """
     started = time.perf_counter()
     check_outputs([model, corpus], output, exports, force=force)
     stored = read_model(model)
-    workers = workers or available_cores()
     config = IngestConfig(source=source, tokens=stored.tokens)
-    with corpus_of(corpus, config, workers=workers, vocabulary=stored.vocabulary) as documents:
-        with LocalEngine(documents, workers=workers, memory=memory or default_memory()) as engine:
-            words = _write(output, engine, stored, corpus, config, force)
+    with open_engine(
+        corpus, config, workers=workers, memory=memory, spark=spark, vocabulary=stored.vocabulary
+    ) as engine:
+        documents = engine.corpus
+        words = _write(output, engine, stored, corpus, config, force)
         export_all(output, exports, force=force)
         seconds = time.perf_counter() - started
         return InferenceResult(output, documents.n_documents, stored.alpha.size, words, documents.ledger, seconds)
 
 
-def _write(
-    output: Path, engine: LocalEngine, model: StoredModel, source: str, config: IngestConfig, force: bool
-) -> int:
+def _write(output: Path, engine: Engine, model: StoredModel, source: str, config: IngestConfig, force: bool) -> int:
     """Stream the documents' topics into a file; returns how many known words they have."""
     corpus, words = engine.corpus, 0
     with hdf5.create(output, schema.DOCUMENTS, force=force) as writer:

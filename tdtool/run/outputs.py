@@ -10,7 +10,7 @@ from tdtool.errors import UsageError
 from tdtool.store.atomic import check_output
 from tdtool.store.exports import check_export
 
-_KINDS = (".corpus", ".topics", ".documents", ".cp", ".tucker", ".factors", ".communities", ".graph")
+_KINDS = (".corpus", ".topics", ".documents", ".cp", ".tucker", ".factors", ".communities", ".graph", ".moments")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -42,11 +42,12 @@ def check_outputs(
 
 
 def source_name(source: str) -> str:
-    """The name of what was read: "docs" for path/docs.tsv.gz, "corpus" for corpus/, "stdin" for -."""
+    """The name of what was read: "docs" for path/docs.tsv.gz and docs.corpus.parquet/, "corpus" for corpus/, "stdin"
+    for -."""
     if source == "-":
         return "stdin"
     path = Path(source).absolute()
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() != ".parquet":
         return path.name or "root"
     name = path.name
     for suffixes in (_COMPRESSED, None, _KINDS):

@@ -11,15 +11,28 @@ from typing import Any
 import numpy as np
 
 from tdtool.data.ledger import Ledger
-from tdtool.errors import InputError
+from tdtool.errors import InputError, UsageError
 from tdtool.kernels.ranking import largest
+from tdtool.run.corpora import is_parquet
 from tdtool.run.show_components import describe_components, describe_loadings, describe_selection
 from tdtool.store import hdf5
 from tdtool.store.exports import check_export, export_all
 from tdtool.store.schema import base_axis
 
 _WORDS_OF_A_CORPUS = 20
-_COUNTED = ("document", "topic", "term", "component", "observation", "variable", "factor", "node", "community")
+_COUNTED = (
+    "document",
+    "topic",
+    "term",
+    "component",
+    "observation",
+    "variable",
+    "factor",
+    "node",
+    "community",
+    "direction",
+)
+_WORDED = ("tdtool.corpus", "tdtool.moments")
 _TOLD = {
     "tensor": "tensor",
     "graph": "graph",
@@ -27,6 +40,10 @@ _TOLD = {
     "mode": "mode",
     "rotation": "rotation",
     "relative_error": "relative error",
+    "n_documents": "documents",
+    "n_documents_used": "documents in the moments",
+    "alpha0": "alpha0",
+    "form": "third moment",
 }
 
 
@@ -40,7 +57,7 @@ class Description:
     communities : of a graph, as `run.show_communities` says.
     """
 
-    path: Path
+    path: Path | str
     schema: str
     version: int
     about: str
@@ -65,24 +82,27 @@ class Description:
         return {**values, "path": str(self.path), "ledger": self.ledger.as_dict() if self.ledger else None}
 
 
-def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> Description:
-    """Look into a file.
+def describe(path: Path | str, *, n_topics: int | None = None, n_words: int = 10) -> Description:
+    """Look into a file, or a store of Parquet files.
 
     n_topics : show the largest (topics, components, communities), None for all; n_words : words or members of each.
     """
+    if is_parquet(str(path)):
+        return _describe_parquet(str(path))
+    path = Path(path)
     with hdf5.open(path) as reader:
         arrays = [_array(reader, name) for name in reader.paths()]
-        is_model, is_corpus = reader.schema.name == "tdtool.topics", reader.schema.name == "tdtool.corpus"
+        is_model, is_corpus = reader.schema.name == "tdtool.topics", reader.schema.name in _WORDED
         return Description(
             path=path,
             schema=reader.schema.name,
             version=reader.attributes["schema_version"],
             about=reader.schema.about,
-            facts=_facts(reader, arrays),
+            facts=_facts(reader.attributes, arrays),
             sizes=_sizes(arrays),
             arrays=arrays,
             topics=_topics(reader, n_topics, n_words) if is_model else [],
-            scores=_mapping(reader, "scores"),
+            scores=_mapping(reader.attributes, "scores"),
             selection=_selection(reader),
             words=reader.rows("vocabulary/term", 0, min(_WORDS_OF_A_CORPUS, _sizes(arrays)["term"]))
             if is_corpus
@@ -90,21 +110,49 @@ def describe(path: Path, *, n_topics: int | None = None, n_words: int = 10) -> D
             **describe_components(reader, n_topics, n_words),
             loadings=describe_loadings(reader),
             communities=_communities(reader, n_topics, n_words),
-            ledger=_ledger(reader),
+            ledger=_ledger(reader.attributes, path),
             attributes=reader.attributes,
         )
 
 
-def export(path: Path, outputs: Sequence[Path], *, force: bool = False) -> None:
+def _describe_parquet(place: str) -> Description:
+    from tdtool.run.show_parquet import look_into  # loads Arrow, which other files need not
+
+    found = look_into(place)
+    return Description(
+        path=place,
+        schema=found.schema.name,
+        version=found.attributes["schema_version"],
+        about=found.about,
+        facts=_facts(found.attributes, found.arrays),
+        sizes=_sizes(found.arrays),
+        arrays=found.arrays,
+        topics=[],
+        scores={},
+        selection=[],
+        words=found.words[:_WORDS_OF_A_CORPUS],
+        components=[],
+        modes=[],
+        core=[],
+        loadings={},
+        communities={},
+        ledger=_ledger(found.attributes, place),
+        attributes=found.attributes,
+    )
+
+
+def export(path: Path | str, outputs: Sequence[Path], *, force: bool = False) -> None:
     """Write a result in other formats; nothing is written unless all can be."""
     for output in outputs:
         check_export(output, force, graph=True)  # what the file holds is not looked at yet
     if outputs:
-        with hdf5.open(path) as reader:
-            has_graph = reader.schema.name == "tdtool.communities"
+        if is_parquet(str(path)):
+            raise UsageError("a store is not exported", path=path, hint="its files are Parquet, which others read")
+        with hdf5.open(Path(path)) as reader:
+            has_graph = "graph/neighbours" in reader
         for output in outputs:
             check_export(output, force, graph=has_graph)
-    export_all(path, outputs, force=force)
+    export_all(Path(path), outputs, force=force)
 
 
 def _array(reader: hdf5.Reader, path: str) -> dict[str, Any]:
@@ -156,12 +204,12 @@ def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
-    attributes = reader.attributes
-    argv, config, source = attributes.get("argv"), _mapping(reader, "config"), _mapping(reader, "source")
+def _facts(attributes: dict[str, Any], arrays: list[dict[str, Any]]) -> dict[str, Any]:
+    argv, config, source = attributes.get("argv"), _mapping(attributes, "config"), _mapping(attributes, "source")
     facts: dict[str, Any] = {_plural(dim): length for dim, length in _sizes(arrays).items() if dim in _COUNTED}
-    if "graph/neighbours" in reader:
-        facts["edges"] = reader.shape("graph/neighbours")[0] // 2
+    ends = [array["shape"][0] for array in arrays if array["path"] == "graph/neighbours"]
+    if ends or "n_edges" in attributes:
+        facts["edges"] = ends[0] // 2 if ends else attributes["n_edges"]
     facts |= {name: attributes[key] for key, name in _TOLD.items() if key in attributes}
     facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
     if isinstance(argv, list) and argv:
@@ -169,7 +217,7 @@ def _facts(reader: hdf5.Reader, arrays: list[dict[str, Any]]) -> dict[str, Any]:
     for name in ("path", "bytes"):
         if name in source:
             facts[f"source {name}"] = source[name]
-    seed = attributes.get("seed", config.get("seed", _mapping(reader, "config", "topics").get("seed")))
+    seed = attributes.get("seed", config.get("seed", _mapping(attributes, "config", "topics").get("seed")))
     if seed is not None:
         facts["seed"] = seed
     facts["content digest"] = attributes.get("content_digest", "-")
@@ -180,18 +228,18 @@ def _plural(dim: str) -> str:
     return "communities" if dim == "community" else f"{dim}s"
 
 
-def _mapping(reader: hdf5.Reader, *names: str) -> dict[str, Any]:
+def _mapping(attributes: dict[str, Any], *names: str) -> dict[str, Any]:
     """A JSON object among the attributes, {} when there is none."""
-    value: Any = reader.attributes
+    value: Any = attributes
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 
 
-def _ledger(reader: hdf5.Reader) -> Ledger | None:
-    if "ledger" not in reader.attributes:
+def _ledger(attributes: dict[str, Any], path: Path | str) -> Ledger | None:
+    if "ledger" not in attributes:
         return None
     try:
-        return Ledger.from_dict(reader.attributes["ledger"])
+        return Ledger.from_dict(attributes["ledger"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError("the ledger in it is damaged", path=reader.path) from error
+        raise InputError("the ledger in it is damaged", path=path) from error

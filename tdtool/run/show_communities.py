@@ -11,6 +11,7 @@ from tdtool.models.cover import Cover
 from tdtool.run.community_facts import CommunityFacts
 from tdtool.store import hdf5
 from tdtool.store.content import check_memberships
+from tdtool.store.export_communities import edges_of
 
 _BRIDGES = 20
 
@@ -24,7 +25,7 @@ def describe_communities(reader: hdf5.Reader, n_communities: int | None, n_top: 
     sizes = np.bincount(reader.get("nodes/component"), minlength=1)
     return {
         **facts.counts(),
-        "n_edges": reader.shape("graph/neighbours")[0] // 2,
+        "n_edges": edges_of(reader),
         "n_components": int(sizes.size),
         "largest_component": int(sizes[0]),
         "communities": facts.communities(n_top, n_communities),

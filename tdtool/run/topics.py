@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool import log
-from tdtool.config import IngestConfig, TopicsConfig, as_json
-from tdtool.data.corpus import Corpus, Partials, Rows, State
+from tdtool.config import IngestConfig, SparkConfig, TopicsConfig, as_json
+from tdtool.data.corpus import CorpusFacts, Partials, Rows, State
 from tdtool.data.ledger import Ledger
-from tdtool.engine import LocalEngine
+from tdtool.engine import Engine
 from tdtool.errors import InputError, UsageError
 from tdtool.kernels import sparse_cpu
 from tdtool.models.coherence import top_words
 from tdtool.models.inference import document_topic
 from tdtool.run.choose import Candidate, candidate_sizes, choose_n_topics
-from tdtool.run.corpora import corpus_of
+from tdtool.run.engines import open_engine
 from tdtool.run.fit import TopicFit, TopicFitter, document_sets
-from tdtool.run.machine import available_cores, default_memory
 from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
@@ -103,20 +102,23 @@ def fit_topics(
     topics: TopicsConfig,
     workers: int | None = None,
     memory: int | None = None,
+    spark: SparkConfig | None = None,
     force: bool = False,
     exports: tuple[str, ...] = (),
 ) -> TopicsResult:
-    """Find the topics of `source` and write them to `output` (and to `exports`, format by suffix)."""
+    """Find the topics of `source` and write them to `output` (and to `exports`, format by suffix).
+
+    spark : the cluster that does the work, None for threads of this process; the result is the same to the bit.
+    """
     started = time.perf_counter()
     check_outputs([source], output, exports, force=force)
-    workers = workers or available_cores()
-    with corpus_of(source, ingest, workers=workers) as corpus:
+    with open_engine(source, ingest, workers=workers, memory=memory, spark=spark) as engine:
+        corpus = engine.corpus
         _check_size(corpus, topics, source)
-        with LocalEngine(corpus, workers=workers, memory=memory or default_memory()) as engine:
-            fitter = TopicFitter(engine, topics)
-            fit, table = _choose(fitter, corpus, topics, source)
-            engine.drop("whitened", "triple_scale", "expected")
-            _write(output, engine, fit, table, ingest, topics, source, force)
+        fitter = TopicFitter(engine, topics)
+        fit, table = _choose(fitter, corpus, topics, source)
+        engine.drop("whitened", "triple_scale", "expected")
+        _write(output, engine, fit, table, ingest, topics, source, force)
         export_all(output, exports, force=force)
         return TopicsResult(
             path=output,
@@ -129,7 +131,7 @@ def fit_topics(
         )
 
 
-def _check_size(corpus: Corpus, config: TopicsConfig, source: str) -> None:
+def _check_size(corpus: CorpusFacts, config: TopicsConfig, source: str) -> None:
     wanted = 1 if config.n_topics is None else config.n_topics
     if wanted < 1:
         raise UsageError(f"-k is {wanted}; a topic model needs at least 1")
@@ -140,16 +142,18 @@ def _check_size(corpus: Corpus, config: TopicsConfig, source: str) -> None:
         raise InputError(what, path=source, hint="ask for fewer topics (-k), or give more documents")
 
 
-def _choose(fitter: TopicFitter, corpus: Corpus, config: TopicsConfig, source: str) -> tuple[TopicFit, list[Candidate]]:
+def _choose(
+    fitter: TopicFitter, corpus: CorpusFacts, config: TopicsConfig, source: str
+) -> tuple[TopicFit, list[Candidate]]:
     """Fit the number of topics asked for, or the best of the grid."""
     if config.n_topics is None:
         sizes = candidate_sizes(corpus.n_documents)
-        most = _need_some(fitter.prepare(max(sizes)), source)
+        most = need_some(fitter.prepare(max(sizes)), source)
         sizes = [size for size in sizes if size <= most] or [most]
         fit, table = choose_n_topics(fitter, sizes)
         log.note(f"-k auto chose {fit.model.n_topics} topics")
         return fit, table
-    most = _need_some(fitter.prepare(config.n_topics), source)
+    most = need_some(fitter.prepare(config.n_topics), source)
     if most < config.n_topics:
         while (fewer := fitter.prepare(most)) < most:  # a smaller range is found more exactly
             most = fewer
@@ -158,7 +162,8 @@ def _choose(fitter: TopicFitter, corpus: Corpus, config: TopicsConfig, source: s
     return fitter.fit(config.n_topics), []
 
 
-def _need_some(n_topics: int, source: str) -> int:
+def need_some(n_topics: int, source: str) -> int:
+    """As many topics as moments can tell apart. InputError when there are none."""
     if n_topics == 0:
         what = "no document has the 3 words in the vocabulary that a third moment needs"
         raise InputError(what, path=source, hint="keep more words (--min-df 1 --max-df 1.0), or give longer documents")
@@ -176,7 +181,7 @@ def documents_step(
 
 def _write(
     output: Path,
-    engine: LocalEngine,
+    engine: Engine,
     fit: TopicFit,
     table: list[Candidate],
     ingest: IngestConfig,
@@ -184,15 +189,10 @@ def _write(
     source: str,
     force: bool,
 ) -> None:
-    corpus, model = engine.corpus, fit.model
+    corpus = engine.corpus
     with hdf5.create(output, schema.TOPICS, force=force) as writer:
-        writer.put("topics/topic_word", model.topic_word)
-        writer.put("topics/alpha", model.alpha)
-        writer.put("topics/weight", model.weights)
-        writer.put("topics/size", fit.sizes)
-        for name, values in fit.topic_scores.items():
-            writer.put(f"topics/{name}", values)
-        _write_vocabulary(writer, engine)
+        write_model(writer, fit)
+        write_vocabulary(writer, engine)
         _write_documents(writer, engine, fit, topics)
         for name in ("n_topics", "perplexity", "npmi", "diversity") if table else ():
             column = [getattr(row, name) for row in table]
@@ -209,7 +209,17 @@ def _write(
         )
 
 
-def _write_vocabulary(writer: hdf5.Writer, engine: LocalEngine) -> None:
+def write_model(writer: hdf5.Writer, fit: TopicFit) -> None:
+    """The topics, with what is known of each."""
+    writer.put("topics/topic_word", fit.model.topic_word)
+    writer.put("topics/alpha", fit.model.alpha)
+    writer.put("topics/weight", fit.model.weights)
+    writer.put("topics/size", fit.sizes)
+    for name, values in fit.topic_scores.items():
+        writer.put(f"topics/{name}", values)
+
+
+def write_vocabulary(writer: hdf5.Writer, engine: Engine) -> None:
     """The words, with what they count in this corpus."""
     writer.put("vocabulary/term", engine.corpus.vocabulary)
     frequency, count = engine.map_reduce(vocabulary_step, engine.corpus.n_terms, about="vocabulary")
@@ -223,14 +233,14 @@ def vocabulary_step(rows: Rows, state: State, n_terms: int) -> tuple[Partials, S
     return (frequency, np.bincount(rows.indices, rows.counts, minlength=n_terms).astype(np.int64)), {}
 
 
-def write_ids(writer: hdf5.Writer, corpus: Corpus) -> None:
+def write_ids(writer: hdf5.Writer, corpus: CorpusFacts) -> None:
     """The documents' names, without holding all of them."""
     names = writer.stream("documents/id", (corpus.n_documents,), str)
     for start, block in corpus.id_blocks():
         names.write(start, block)
 
 
-def _write_documents(writer: hdf5.Writer, engine: LocalEngine, fit: TopicFit, config: TopicsConfig) -> None:
+def _write_documents(writer: hdf5.Writer, engine: Engine, fit: TopicFit, config: TopicsConfig) -> None:
     """Every document's topics, those held out too, a partition at a time."""
     corpus, model = engine.corpus, fit.model
     held_out = np.zeros(corpus.n_documents, np.uint8)

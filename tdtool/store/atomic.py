@@ -14,7 +14,8 @@ from tdtool.errors import ResourceError, UsageError
 from tdtool.store.shield import shielded
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS}
+#: What a file system without locks answers.
+NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS}
 
 
 def check_output(path: Path, force: bool) -> None:
@@ -74,7 +75,7 @@ def _lock(part: Path, path: Path) -> int:
         os.close(handle)
         raise UsageError("another run is writing this file", path=path, hint="choose another name with -o") from error
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             os.close(handle)
             raise
         log.detail(f"{part}: this file system has no locks; two runs must not write the same file")

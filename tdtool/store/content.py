@@ -55,9 +55,18 @@ def _climbs(values: np.ndarray, end: int) -> bool:
 
 
 def _not_finite(reader: Reader, path: str) -> Iterator[Finding]:
-    wanted = reader.spec(path).kind == "f" and not path.startswith(_MAY_LACK)
+    wanted = reader.spec(path).kind == "f" and not path.startswith((*_MAY_LACK, *_unknown(reader)))
     if wanted and not all(np.isfinite(block).all() for _, block in reader.blocks(path)):
         yield Finding(path, "has values that are not finite")
+
+
+def _unknown(reader: Reader) -> tuple[str, ...]:
+    """Arrays of what cannot be known of a result that was made from moments: there were no documents, no edges."""
+    if reader.schema.name == "tdtool.topics" and reader.shape("documents/id")[0] == 0:
+        return ("topics/npmi", "topics/umass", "topics/cv")
+    if reader.schema.name == "tdtool.communities" and "graph/neighbours" not in reader:
+        return ("communities/conductance", "communities/density")
+    return ()
 
 
 def _shares(path: str) -> Callable[[Reader], Iterator[Finding]]:
@@ -108,6 +117,11 @@ def check_correlation(reader: Reader) -> Iterator[Finding]:
 
 def check_graph(reader: Reader) -> Iterator[Finding]:
     """A graph that kernels can walk: neighbours ascend within a node, and every edge is there from both ends."""
+    there = [path for path in ("graph/indptr", "graph/neighbours") if path in reader]
+    if len(there) == 1:
+        yield Finding(there[0], "is half a graph")
+    if len(there) < 2:
+        return
     path, n_ends = "graph/neighbours", reader.shape("graph/neighbours")[0]
     indptr = reader.rows("graph/indptr", 0, reader.shape("graph/indptr")[0])
     if not _climbs(indptr, n_ends):
@@ -139,12 +153,11 @@ def check_graph(reader: Reader) -> Iterator[Finding]:
 
 def check_sides(reader: Reader) -> Iterator[Finding]:
     """Nodes of a bipartite graph: those of the first kind come first, and no edge stays within a kind."""
-    if "nodes/side" not in reader:
+    wrong = list(check_side_order(reader))
+    yield from wrong
+    if wrong or "nodes/side" not in reader:
         return
     sides = reader.rows("nodes/side", 0, reader.shape("nodes/side")[0])
-    if sides.size and (int(sides.max()) > 1 or np.any(sides[1:] < sides[:-1])):
-        yield Finding("nodes/side", "is not first 0 and then 1")
-        return
     indptr = reader.rows("graph/indptr", 0, sides.size + 1)
     for _, owners, others in _owned(reader, "graph/neighbours", indptr):
         if others.min() < 0 or others.max() >= sides.size:
@@ -152,6 +165,14 @@ def check_sides(reader: Reader) -> Iterator[Finding]:
         if np.any(sides[owners] == sides[others]):
             yield Finding("graph/neighbours", "has an edge between nodes of one kind")
             return
+
+
+def check_side_order(reader: Reader) -> Iterator[Finding]:
+    """Nodes of a bipartite graph: those of the first kind come first."""
+    if "nodes/side" in reader:
+        sides = reader.rows("nodes/side", 0, reader.shape("nodes/side")[0])
+        if sides.size and (int(sides.max()) > 1 or np.any(sides[1:] < sides[:-1])):
+            yield Finding("nodes/side", "is not first 0 and then 1")
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
@@ -247,6 +268,75 @@ def _factors(reader: Reader) -> list[str]:
     return [path for path in reader.paths() if path.startswith("factors/")]
 
 
+def check_moments(reader: Reader) -> Iterator[Finding]:
+    """Moments of a corpus: frequencies, a whitening and the way back, a symmetric tensor or a sketch."""
+    frequencies = reader.rows("first/moment", 0, reader.shape("first/moment")[0])
+    if np.any(frequencies < 0) or abs(frequencies.sum() - 1) > _SUM_TOLERANCE:
+        yield Finding("first/moment", "is no distribution: it does not sum to 1")
+    n_directions = reader.shape("first/whitened")[0]
+    eigenvalues = reader.rows("second/eigenvalue", 0, reader.shape("second/eigenvalue")[0])
+    if np.any(np.diff(eigenvalues) > 0) or eigenvalues.size < n_directions or np.any(eigenvalues[:n_directions] <= 0):
+        yield Finding("second/eigenvalue", "is not descending and above 0 for each direction")
+    product = np.zeros((n_directions,) * 2)
+    for start, block in reader.blocks("second/whitening"):
+        product += reader.rows("second/unwhitening", start, start + len(block)).T @ block.astype(np.float64)
+    if np.any(np.abs(product - np.eye(n_directions)) > _SUM_TOLERANCE):
+        yield Finding("second/unwhitening", "is not the way back from second/whitening")
+    yield from _check_third(reader)
+
+
+def check_graph_moments(reader: Reader) -> Iterator[Finding]:
+    """Moments of a graph: weights of the nodes whose coordinates are known, a symmetric tensor."""
+    weights = reader.rows("embedding/weight", 0, reader.shape("embedding/weight")[0])
+    n_directions = reader.shape("embedding/eigenvalue")[0]
+    if not (np.all(weights >= 0) and abs(weights.sum() - min(n_directions, 1)) <= _SUM_TOLERANCE):
+        yield Finding("embedding/weight", "does not sum to 1")
+    for start, block in reader.blocks("embedding/point") if n_directions else ():
+        if not np.array_equal(np.isfinite(block).all(axis=1), weights[start : start + len(block)] > 0):
+            yield Finding("embedding/point", "has coordinates of other nodes than those of embedding/weight")
+            break
+    eigenvalues = reader.rows("embedding/eigenvalue", 0, reader.shape("embedding/eigenvalue")[0])
+    if not np.all(eigenvalues[1:] <= eigenvalues[:-1]):
+        yield Finding("embedding/eigenvalue", "is not descending")
+    for path, most in (("nodes/degree", np.inf), ("nodes/propensity", np.inf), ("nodes/component", weights.size - 1)):
+        values = reader.rows(path, 0, weights.size)
+        if not np.all((values >= 0) & (values <= most)):
+            yield Finding(path, "has values that cannot be")
+    yield from check_side_order(reader)
+    if "third/tensor" in reader:
+        yield from _check_symmetric(reader, "third/tensor")
+
+
+def _check_third(reader: Reader) -> Iterator[Finding]:
+    """A symmetric tensor, or a sketch with its hashes."""
+    sketch = [f"third/{name}" for name in ("sketch", "pairs", "hash", "sign")]
+    there = [path for path in sketch if path in reader]
+    if "third/tensor" in reader:
+        yield from _check_symmetric(reader, "third/tensor")
+    if there != (sketch if there else []) or bool(there) == ("third/tensor" in reader):
+        yield Finding("third", "is neither a tensor nor a whole sketch")
+    elif there:
+        n_repeats, length = reader.shape("third/sketch")
+        places, signs = (reader.rows(path, 0, n_repeats) for path in ("third/hash", "third/sign"))
+        if length == 0 or places.min(initial=0) < 0 or places.max(initial=0) >= length:
+            yield Finding("third/hash", f"leads out of the {length:,} places")
+        if np.any(np.abs(signs) != 1):
+            yield Finding("third/sign", "is not -1 or 1")
+
+
+def _check_symmetric(reader: Reader, path: str) -> Iterator[Finding]:
+    """T_abc = T_acb, and T r, for one r of all signs, is symmetric: then T is, short of a coincidence."""
+    size = reader.shape(path)[0]
+    along = np.cos(np.arange(size) ** 2)
+    seen, largest, apart = np.zeros((size, size)), 0.0, 0.0
+    for start, block in reader.blocks(path):
+        seen[start : start + len(block)] = block @ along
+        largest = max(largest, float(np.abs(block).max(initial=0.0)))
+        apart = max(apart, float(np.abs(block - block.transpose(0, 2, 1)).max(initial=0.0)))
+    if max(apart, float(np.abs(seen - seen.T).max(initial=0.0))) > _SUM_TOLERANCE * largest:
+        yield Finding(path, "is not symmetric")
+
+
 _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.corpus": (check_counts,),
     "tdtool.topics": (_shares("topics/topic_word"), _shares("documents/topic")),
@@ -256,4 +346,6 @@ _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.factors": (check_correlation,),
     "tdtool.graph": (check_graph, check_sides, check_partitions),
     "tdtool.communities": (check_graph, check_memberships, check_mixture, check_links),
+    "tdtool.moments": (check_moments,),
+    "tdtool.graph_moments": (check_graph_moments,),
 }

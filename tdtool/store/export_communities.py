@@ -62,6 +62,16 @@ def export_communities(part: Path, path: Path, reader: Reader) -> None:
         write_table(part, suffix, columns, _membership_columns(reader, found, np.dtype(kind)))
 
 
+def edges_of(reader: Reader) -> int:
+    """Edges of the graph: those in the file, else as many as it says. InputError when it does neither."""
+    if "graph/neighbours" in reader:
+        return reader.shape("graph/neighbours")[0] // 2
+    value = reader.attributes.get("n_edges")
+    if not isinstance(value, int):
+        raise InputError("it does not say how many edges there were", path=reader.path, hint="make it again")
+    return value
+
+
 @dataclasses.dataclass(frozen=True)
 class _Memberships:
     """indptr (n + 1,); communities, weights, strengths (entries,); n_communities."""
@@ -154,7 +164,7 @@ def _head(reader: Reader, found: _Memberships) -> dict[str, Any]:
     return {
         **told,
         "n_nodes": found.n_nodes,
-        "n_edges": reader.shape("graph/neighbours")[0] // 2,
+        "n_edges": edges_of(reader),
         "n_in_several": int((counts > 1).sum()),
         "n_in_none": int((counts == 0).sum()),
         "selection": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],

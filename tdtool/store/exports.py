@@ -7,6 +7,7 @@ words (topic, rank, term, probability). Topics count from 0, as in the result fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def export_reader(path: Path, reader: hdf5.Reader, *, force: bool = False) -> No
     """Write one export of an open result file; what it holds follows from the name of `path`."""
     reader.require("tdtool.topics", "tdtool.documents", *_EXPORTS)
     if reader.schema.name in _EXPORTS:
-        check_export(path, force, graph=reader.schema.name == "tdtool.communities")
+        check_export(path, force, graph="graph/neighbours" in reader)
         with replacing(path, force) as part:
             _EXPORTS[reader.schema.name](part, path, reader)
         return
@@ -158,6 +159,6 @@ def _document_records(ids: Rows, matrix: Rows) -> Iterator[dict[str, Any]]:
             yield {"id": name, "topics": [_short(value) for value in row]}
 
 
-def _short(value: Any) -> float:
-    """A number with the digits its type holds, and no more: 0.1 where float32 says 0.1."""
-    return float(str(value))
+def _short(value: Any) -> float | None:
+    """A number with the digits its type holds, and no more: 0.1 where float32 says 0.1; None: not known."""
+    return float(str(value)) if math.isfinite(value) else None

@@ -41,6 +41,12 @@ def probe(path: Path) -> Probe:
     return Probe(schema, digest, n_arrays, [*findings, *([Finding("file", broken)] if broken else [])])
 
 
+def limit_memory() -> None:
+    """A file that claims to be huge ends this process, not the machine; and it leaves no core dump."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _check_digests(reader: Reader) -> list[Finding]:
     findings, digests = [], {}
     for path in reader.paths():
@@ -64,12 +70,6 @@ def _digest(reader: Reader, path: str) -> str:
     return running.hexdigest()
 
 
-def _limit_memory() -> None:
-    """A file that claims to be huge ends this process, not the machine; and it leaves no core dump."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 if __name__ == "__main__":
-    _limit_memory()
+    limit_memory()
     print(json.dumps(dataclasses.asdict(probe(Path(sys.argv[1])))))

@@ -17,8 +17,8 @@ _NUMBER = "(0|[1-9][0-9]?)"
 class ArraySpec(NamedTuple):
     """One stored array, or one a mode of a tensor.
 
-    path : "group/name"; dims : names of the axes, "x+1" is one longer than "x", "x_" is x again; kind : numpy kind
-    letter (f, i, u, S); about : what a value means; unit : of a value; optional : a file may lack it.
+    path : "group/name"; dims : names of the axes, "x+1" is one longer than "x", "x_", "x__" are x again; kind : letter
+    of numpy (f, i, u, S); about : what a value means; unit : of a value; optional : a file may lack it.
     A "*" stands for the number of a mode: "factors/mode*" is an array a mode, dims ("rank*",) is an axis a mode.
     """
 
@@ -122,9 +122,19 @@ TOPICS = FileSchema(
         ArraySpec("topics/alpha", ("topic",), "f", "Dirichlet parameter of the topic"),
         ArraySpec("topics/weight", ("topic",), "f", "lambda of the spectral step, descending before the polish"),
         ArraySpec("topics/size", ("topic",), "f", "share of all tokens"),
-        ArraySpec("topics/npmi", ("topic",), "f", "coherence: mean normalised PMI of the top word pairs"),
-        ArraySpec("topics/umass", ("topic",), "f", "coherence: mean log conditional probability of the top word pairs"),
-        ArraySpec("topics/cv", ("topic",), "f", "coherence: C_v of the top words"),
+        ArraySpec(
+            "topics/npmi",
+            ("topic",),
+            "f",
+            "coherence: mean normalised PMI of the top word pairs, NaN: not known",
+        ),
+        ArraySpec(
+            "topics/umass",
+            ("topic",),
+            "f",
+            "coherence: mean log conditional probability of the top word pairs, NaN: not known",
+        ),
+        ArraySpec("topics/cv", ("topic",), "f", "coherence: C_v of the top words, NaN: not known"),
         ArraySpec("vocabulary/term", ("term",), "S", "the words, the one in most documents first"),
         ArraySpec("vocabulary/document_frequency", ("term",), "i", "documents that use the term", "documents"),
         ArraySpec("vocabulary/count", ("term",), "i", "uses of the term in all documents", "tokens"),
@@ -289,9 +299,11 @@ COMMUNITIES = FileSchema(
             "communities/conductance",
             ("community",),
             "f",
-            "weight of the edges that lead out, over the smaller of the volumes in and out",
+            "weight of the edges that lead out, over the smaller of the volumes in and out, NaN: not known",
         ),
-        ArraySpec("communities/density", ("community",), "f", "share of its pairs of members that are linked"),
+        ArraySpec(
+            "communities/density", ("community",), "f", "share of its pairs of members that are linked, NaN: not known"
+        ),
         ArraySpec(
             "communities/stability",
             ("community",),
@@ -317,8 +329,16 @@ COMMUNITIES = FileSchema(
         ArraySpec(
             "embedding/eigenvalue", ("dimension",), "f", "of the normalised adjacency, descending", optional=True
         ),
-        ArraySpec("graph/indptr", ("node+1",), "i", "where each node's neighbours start"),
-        ArraySpec("graph/neighbours", ("edge_end",), "i", "the other end of each edge, ascending within a node"),
+        ArraySpec(
+            "graph/indptr",
+            ("node+1",),
+            "i",
+            "where each node's neighbours start; without, they are not known",
+            optional=True,
+        ),
+        ArraySpec(
+            "graph/neighbours", ("edge_end",), "i", "the other end of each edge, ascending within a node", optional=True
+        ),
         ArraySpec("graph/weights", ("edge_end",), "f", "weight of the edge; without, each counts 1", optional=True),
         ArraySpec("selection/n_asked", ("candidate",), "i", "numbers of communities tried by -k auto", optional=True),
         ArraySpec("selection/n_found", ("candidate",), "i", "communities that were left of them", optional=True),
@@ -330,12 +350,73 @@ COMMUNITIES = FileSchema(
     ),
 )
 
-SCHEMAS = {schema.name: schema for schema in (CORPUS, TOPICS, DOCUMENTS, CP, TUCKER, FACTORS, GRAPH, COMMUNITIES)}
+_TENSOR = ArraySpec(
+    "third/tensor",
+    ("direction", "direction_", "direction__"),
+    "f",
+    "the whitened third moment, symmetric; of very many directions there is none",
+    optional=True,
+)
+
+MOMENTS = FileSchema(
+    "tdtool.moments",
+    1,
+    "The moments of a corpus, from which topics are found without its documents.",
+    True,
+    (
+        ArraySpec("first/moment", ("term",), "f", "M1: share of the term in all words of documents of three or more"),
+        ArraySpec("first/pair", ("term",), "f", "pairs of the same token, which M2 leaves out: its diagonal term"),
+        ArraySpec("first/whitened", ("direction",), "f", "M1 in whitened coordinates"),
+        ArraySpec("second/whitening", ("term", "direction"), "f", "W, with W' M2 W = 1; columns by falling eigenvalue"),
+        ArraySpec("second/unwhitening", ("term", "direction"), "f", "B, the way back: B' W = 1"),
+        ArraySpec("second/eigenvalue", ("eigenvalue",), "f", "of M2, descending; some more than there are directions"),
+        _TENSOR,
+        ArraySpec(
+            "third/sketch", ("repeat", "place"), "f", "its entries i < j < k, hashed and added up", optional=True
+        ),
+        ArraySpec(
+            "third/pairs", ("direction", "direction_"), "f", "its entries i, j, j, beside a sketch", optional=True
+        ),
+        ArraySpec("third/hash", ("repeat", "direction"), "i", "i, j, k go to the sum of theirs, cyclic", optional=True),
+        ArraySpec("third/sign", ("repeat", "direction"), "i", "and with the product of theirs, -1 or 1", optional=True),
+        ArraySpec(
+            "third/word",
+            ("term",),
+            "f",
+            "n: sum of s c, c its uses in a document of l words, s = 1 / ((l - 1) (l - 2) L)",
+        ),
+        ArraySpec("third/word_whitened", ("term", "direction"), "f", "z: sum of s c y, y the whitened document"),
+        ArraySpec("vocabulary/term", ("term",), "S", "the words, the one in most documents first"),
+        ArraySpec("vocabulary/document_frequency", ("term",), "i", "documents that use the term", "documents"),
+        ArraySpec("vocabulary/count", ("term",), "i", "uses of the term in all documents", "tokens"),
+    ),
+)
+
+GRAPH_MOMENTS = FileSchema(
+    "tdtool.graph_moments",
+    1,
+    "The moments of a graph, from which communities are found without its edges.",
+    True,
+    (
+        ArraySpec("embedding/point", ("node", "direction"), "f", "whitened coordinates, NaN: in a small component"),
+        ArraySpec("embedding/weight", ("node",), "f", "weight of the node in the moments, 0: in a small component"),
+        ArraySpec("embedding/eigenvalue", ("direction",), "f", "of the normalised adjacency, descending"),
+        _TENSOR,
+        _NODE_NAME,
+        ArraySpec("nodes/degree", ("node",), "f", "sum of the weights of the node's edges"),
+        ArraySpec("nodes/propensity", ("node",), "f", "links that the node makes by chance, relative"),
+        ArraySpec("nodes/component", ("node",), "i", "connected component of the node, the largest is 0"),
+        _NODE_SIDE,
+    ),
+)
+
+_ALL = (CORPUS, TOPICS, DOCUMENTS, CP, TUCKER, FACTORS, GRAPH, COMMUNITIES, MOMENTS, GRAPH_MOMENTS)
+SCHEMAS = {schema.name: schema for schema in _ALL}
 
 
 def base_axis(dim: str) -> tuple[str, int]:
     """The axis that `dim` goes by, and how much longer it is: ("document", 1) for "document+1"."""
-    return (dim.removesuffix("+1"), 1) if dim.endswith("+1") else (dim.removesuffix("_"), 0)
+    return (dim.removesuffix("+1"), 1) if dim.endswith("+1") else (dim.rstrip("_"), 0)
 
 
 def check_array(spec: ArraySpec, shape: tuple[int, ...], kind: str) -> None:

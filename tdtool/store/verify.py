@@ -16,7 +16,7 @@ from tdtool.store.probe import Probe
 _PROBE = "tdtool.store.probe"
 _SECONDS, _BYTES_A_SECOND = 60, 10 << 20
 
-__all__ = ["Finding", "Probe", "verify", "verify_fully"]
+__all__ = ["Finding", "Probe", "probed", "verify", "verify_fully"]
 
 
 def verify(path: Path) -> list[Finding]:
@@ -31,10 +31,15 @@ def verify_fully(path: Path) -> Probe:
         raise InputError("there is no such file" if not path.exists() else "not a plain file", path=path)
     if not os.access(path, os.R_OK):
         raise InputError("no permission to read it", path=path)
-    limit = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+    return probed(_PROBE, str(path.absolute()), path.stat().st_size)
+
+
+def probed(module: str, place: str, n_bytes: int) -> Probe:
+    """What a module of ours finds out about a file or directory of `n_bytes`, in a process of its own."""
+    limit = _SECONDS + n_bytes / _BYTES_A_SECOND
     try:
-        done = subprocess.run(  # noqa: S603 -- our own module, and the path is one argument
-            [sys.executable, "-P", "-m", _PROBE, str(path.absolute())],
+        done = subprocess.run(  # noqa: S603 -- our own module, and the place is one argument
+            [sys.executable, "-P", "-m", module, place],
             capture_output=True,
             timeout=limit,
             env=_environment(),
@@ -43,7 +48,8 @@ def verify_fully(path: Path) -> Probe:
     except subprocess.TimeoutExpired:
         return _unreadable(f"reading it did not end within {limit:.0f} s")
     if done.returncode != 0:
-        return _unreadable(_how_it_ended(done.returncode, done.stderr.decode("utf-8", "replace")))
+        library = "HDF5" if module == _PROBE else "Parquet"
+        return _unreadable(_how_it_ended(done.returncode, done.stderr.decode("utf-8", "replace"), library))
     values = json.loads(done.stdout)
     return Probe(**{**values, "findings": [Finding(*finding) for finding in values["findings"]]})
 
@@ -52,9 +58,9 @@ def _unreadable(what: str) -> Probe:
     return Probe("", "", 0, [Finding("file", what)])
 
 
-def _how_it_ended(code: int, errors: str) -> str:
+def _how_it_ended(code: int, errors: str, library: str) -> str:
     if code < 0:
-        return f"reading it crashed the HDF5 library ({signal.Signals(-code).name})"
+        return f"reading it crashed the {library} library ({signal.Signals(-code).name})"
     last = errors.strip().rpartition("\n")[2]
     return f"reading it failed ({last[:200]})" if last else "reading it failed"
 

@@ -88,14 +88,25 @@ def test_a_word_twice_in_a_row_is_no_phrase() -> None:
         assert phrases.find_phrases(streams, vocabulary, spill, NO_STOP_WORDS, 2) == streams
 
 
-def test_forgetting_keeps_the_frequent_pairs() -> None:
-    pairs = phrases.PairTable()
-    pairs.add(np.arange(5), np.arange(1, 6), np.array([9, 2, 7, 2, 8]))
-    pairs.forget(5)
-    assert pairs.size == 5
-    pairs.forget(4)
-    first, second, values = pairs.items()
-    assert (first.tolist(), second.tolist(), values.tolist()) == ([0, 2, 4], [1, 3, 5], [9, 7, 8])
+@pytest.mark.parametrize("most", [1, 3, 20])
+def test_pairs_are_counted_share_by_share_where_they_are_many(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    draw = np.random.default_rng(3)
+    batches = [[list(map(str, draw.integers(0, 9, 200))) for _ in range(n)] for n in (2, 5, 3)]
+    found = []
+    for limit in (1 << 22, most):
+        monkeypatch.setattr(phrases, "_MOST_PAIRS", limit)
+        with Spill() as spill:
+            streams, vocabulary = streams_of(batches, spill)
+            counted = phrases._count(streams, np.ones(vocabulary.size, np.uint8), 2, spill)
+            found.append([array.tolist() for array in counted])
+    assert found[0] == found[1]
+    pairs = Counter(
+        pair for batch in batches for document in batch for pair in pairwise(document) if len(set(pair)) > 1
+    )
+    words = vocabulary.words()
+    here = {(words[a], words[b]): n for a, b, n in zip(*found[1], strict=True)}
+    assert here == {pair: count for pair, count in pairs.items() if count >= 10}
+    assert len(here) > 40
 
 
 def text(tmp_path: Path) -> Path:

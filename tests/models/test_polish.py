@@ -31,7 +31,7 @@ def model(rng: np.random.Generator) -> TopicModel:
 def polished(corpus: Corpus, model: TopicModel, passes: int, workers: int = 2) -> tuple[TopicModel, NDArray]:
     """The model after some passes, and what the documents hold then."""
     with LocalEngine(corpus, workers=workers, memory=1 << 30) as engine:
-        result = polish(engine.map_reduce, engine.take, model, DOCUMENTS, passes=passes)
+        result = polish(engine.map_reduce, model, DOCUMENTS, passes=passes)
         return result, np.concatenate([kept.copy() for _, kept in engine.states("expected")])
 
 
@@ -103,7 +103,7 @@ def test_the_polish_asks_after_each_pass_whether_to_go_on(tiny_corpus: Corpus, m
         return len(asked) < 3
 
     with LocalEngine(tiny_corpus, workers=1, memory=1 << 30) as engine:
-        result = polish(engine.map_reduce, engine.take, model, DOCUMENTS, passes=8, keep_going=keep_going)
+        result = polish(engine.map_reduce, model, DOCUMENTS, passes=8, keep_going=keep_going)
     assert len(asked) == 3
     assert result is asked[-1]
     assert polished_nothing(tiny_corpus, model) is model
@@ -111,13 +111,13 @@ def test_the_polish_asks_after_each_pass_whether_to_go_on(tiny_corpus: Corpus, m
 
 def polished_nothing(corpus: Corpus, model: TopicModel) -> TopicModel:
     with LocalEngine(corpus, workers=1, memory=1 << 30) as engine:
-        return polish(engine.map_reduce, engine.take, model, DOCUMENTS, passes=0)
+        return polish(engine.map_reduce, model, DOCUMENTS, passes=0)
 
 
 def test_alpha_stays_when_there_is_no_document_to_learn_it_from(tiny_corpus: Corpus, model: TopicModel) -> None:
     nobody = DocumentSets(HELD_OUT, TUNING, np.zeros(0, np.int64))
     with LocalEngine(tiny_corpus, workers=1, memory=1 << 30) as engine:
-        result = polish(engine.map_reduce, engine.take, model, nobody, passes=2)
+        result = polish(engine.map_reduce, model, nobody, passes=2)
     np.testing.assert_array_equal(result.alpha, ALPHA)
 
 
@@ -125,11 +125,22 @@ def test_documents_start_warm_from_the_pass_before(tiny_corpus: Corpus, model: T
     rows = tiny_corpus.rows(3)
     alpha, own = ALPHA.astype(np.float32), np.empty((0, 3), np.float32)
     nobody = np.zeros(0, np.int64)
-    _, state = polish_step(rows, {}, nobody, model.word_topic, alpha, own)
+    arguments = (nobody, model.word_topic, alpha, own, nobody)
+    _, state = polish_step(rows, {}, *arguments)
     first = state["expected"].copy()
-    _, again = polish_step(rows, state, nobody, model.word_topic, alpha, own)
+    _, again = polish_step(rows, state, *arguments)
     assert again["expected"] is state["expected"]  # changed in place: no second copy of what grows with the documents
     assert not np.array_equal(first, again["expected"])
+
+
+def test_a_pass_hands_out_what_the_documents_of_the_sample_hold(tiny_corpus: Corpus, model: TopicModel) -> None:
+    own = np.empty((0, 3), np.float32)
+    arguments = (HELD_OUT, model.word_topic, ALPHA.astype(np.float32), own, SAMPLE)
+    with LocalEngine(tiny_corpus, workers=2, memory=1 << 30) as engine:
+        _, sampled = engine.map_reduce(polish_step, *arguments)
+        kept = np.concatenate([expected for _, expected in engine.states("expected")])
+    assert np.array_equal(sampled, kept[SAMPLE])
+    assert sampled.any(axis=1).sum() >= 4  # nearly all of them have words
 
 
 def test_the_truth_is_where_the_polish_stays(rng: np.random.Generator) -> None:
@@ -140,6 +151,6 @@ def test_the_truth_is_where_the_polish_stays(rng: np.random.Generator) -> None:
     start = TopicModel(word_topic, np.array([0.1, 0.1, 1.0]), np.ones(3), np.zeros(3))
     documents = DocumentSets(np.zeros(0, np.int64), np.zeros(0, np.int64), np.arange(0, 3000, 2))
     with LocalEngine(corpus, workers=2, memory=1 << 30) as engine:
-        result = polish(engine.map_reduce, engine.take, start, documents, passes=8)
+        result = polish(engine.map_reduce, start, documents, passes=8)
     assert oracles.matched_total_variation(result.topic_word, planted.topic_word).max() < 0.02
     np.testing.assert_allclose(result.alpha, planted.alpha, rtol=0.15)

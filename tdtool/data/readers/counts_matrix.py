@@ -16,7 +16,7 @@ from tdtool.kernels.counts_cpu import LARGEST
 
 def open_matrix_market(source: Input) -> CountSource:
     """A source of the counts in a Matrix Market file."""
-    header, size = _header(source.head, source.path)
+    header, size = matrix_header(source)
     vocabulary, origin = find_vocabulary(source, header.n_terms, exact=True)
 
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[CountBatch]:
@@ -24,8 +24,18 @@ def open_matrix_market(source: Input) -> CountSource:
             stream.read(size)
             yield from triple_batches(stream, header, source.path, ledger)
 
-    description = f"Matrix Market, {header.n_documents:,} documents (rows), {header.n_terms:,} terms, {origin}"
+    description = describe_matrix(header, origin)
     return CountSource("matrix-market", source.path, source.size, description, header.n_terms, vocabulary, read)
+
+
+def matrix_header(source: Input) -> tuple[Header, int]:
+    """The sizes, and how many bytes the banner, comments and sizes take."""
+    return _header(source.head, source.path)
+
+
+def describe_matrix(header: Header, origin: str) -> str:
+    """One line for the person. origin : where the vocabulary comes from."""
+    return f"Matrix Market, {header.n_documents:,} documents (rows), {header.n_terms:,} terms, {origin}"
 
 
 def _header(head: bytes, path: str) -> tuple[Header, int]:

@@ -21,7 +21,7 @@ _NAMES = {"lda-c": "lda-c counts", "svmlight": "svmlight counts"}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Block:
+class PairBlock:
     """Documents of one block. indptr : (D + 1,); indices : (nnz,) as written; counts : (nnz,); lines : (D,)."""
 
     indptr: NDArray[np.int64]
@@ -35,51 +35,81 @@ def open_pairs(source: Input, kind: str) -> CountSource:
 
     Such files do not say how many terms there are: a first pass over a file finds out, a pipe needs a vocabulary.
     """
-    smallest, largest = (0 if kind == "lda-c" else 1), None
+    lowest, highest = None, None
     if source.seekable:
-        lowest, largest = _range(source, kind)
-        smallest = min(smallest, lowest)
+        lowest, highest = _range(source, kind)
     elif source.config.vocabulary is None:
         raise InputError(
             f"{_NAMES[kind]} through a pipe need a vocabulary",
             path=source.path,
             hint="name it with --vocabulary, or save the data to a file",
         )
-    least = 0 if largest is None else largest - smallest + 1
-    vocabulary, origin = find_vocabulary(source, least, exact=False)
+    terms = terms_of(source, kind, lowest, highest)
 
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[CountBatch]:
         with source.open(on_bytes) as stream:
-            for block in _blocks(stream, kind, source.path):
-                _check_range(block, smallest, len(vocabulary), source.path)
-                numbers = (block.indptr, block.indices - smallest, block.counts, block.lines, block.lines)
-                yield from count_batch(*numbers, source.path, ledger)
+            yield from pair_batches(stream, kind, terms.smallest, len(terms.vocabulary), source.path, ledger)
 
+    n_terms = len(terms.vocabulary)
+    return CountSource(kind, source.path, source.size, terms.description, n_terms, terms.vocabulary, read)
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """smallest : the number of the first term in the file; description : one line for the person."""
+
+    smallest: int
+    vocabulary: list[str]
+    description: str
+
+
+def terms_of(source: Input, kind: str, lowest: int | None, highest: int | None) -> Terms:
+    """The terms of a file in which the numbers from lowest to highest were seen (None: nobody looked)."""
+    smallest = 0 if kind == "lda-c" else 1
+    smallest = smallest if lowest is None else min(smallest, lowest)
+    least = 0 if highest is None else highest - smallest + 1
+    vocabulary, origin = find_vocabulary(source, least, exact=False)
     description = f"{_NAMES[kind]}, {len(vocabulary):,} terms numbered from {smallest}, {origin}"
-    return CountSource(kind, source.path, source.size, description, len(vocabulary), vocabulary, read)
+    return Terms(smallest, vocabulary, description)
 
 
-def _blocks(stream: ByteStream, kind: str, path: str) -> Iterator[_Block]:
-    for buffer, line in whole_lines(stream, path, 1):
+def pair_batches(
+    stream: ByteStream, kind: str, smallest: int, n_terms: int, path: str, ledger: Ledger, first_line: int = 1
+) -> Iterator[CountBatch]:
+    """Read a stream to its end as documents. first_line : of the stream in its file."""
+    for block in pair_blocks(stream, kind, path, first_line):
+        _check_range(block, smallest, n_terms, path)
+        numbers = (block.indptr, block.indices - smallest, block.counts, block.lines, block.lines)
+        yield from count_batch(*numbers, path, ledger)
+
+
+def pair_blocks(stream: ByteStream, kind: str, path: str, first_line: int = 1) -> Iterator[PairBlock]:
+    """The numbers as they are written, a block at a time."""
+    for buffer, line in whole_lines(stream, path, first_line):
         indptr, indices, counts, lines, status, wrong = counts_cpu.parse_pairs(buffer, leading_length=kind == "lda-c")
         if status != counts_cpu.OK:
             raise wrong_line(status, path, line + wrong)
-        yield _Block(indptr, indices, counts, lines + line)
+        yield PairBlock(indptr, indices, counts, lines + line)
+
+
+def range_of(blocks: Iterator[PairBlock]) -> tuple[int, int]:
+    """The smallest and largest number of a term; the largest is -1 when there is none."""
+    lowest, highest = counts_cpu.LARGEST, -1
+    for block in blocks:
+        if len(block.indices):
+            lowest, highest = min(lowest, int(block.indices.min())), max(highest, int(block.indices.max()))
+    return lowest, highest
 
 
 def _range(source: Input, kind: str) -> tuple[int, int]:
-    """The smallest and largest number of a term in a file."""
-    lowest, highest = counts_cpu.LARGEST, -1
     with source.open() as stream:
-        for block in _blocks(stream, kind, source.path):
-            if len(block.indices):
-                lowest, highest = min(lowest, int(block.indices.min())), max(highest, int(block.indices.max()))
+        lowest, highest = range_of(pair_blocks(stream, kind, source.path))
     if highest < 0:
         raise InputError(f"there is no entry in it; all are {EMPTY}s", path=source.path)
     return lowest, highest
 
 
-def _check_range(block: _Block, smallest: int, n_terms: int, path: str) -> None:
+def _check_range(block: PairBlock, smallest: int, n_terms: int, path: str) -> None:
     bad = np.flatnonzero((block.indices < smallest) | (block.indices >= smallest + n_terms))
     if len(bad):
         document = int(np.searchsorted(block.indptr, bad[0], side="right")) - 1

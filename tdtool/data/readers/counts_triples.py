@@ -34,7 +34,7 @@ class Header:
 
 
 @dataclasses.dataclass
-class _Entries:
+class Entries:
     """Entries in the order of the file. documents, terms : numbered from 1."""
 
     documents: NDArray[np.int64]
@@ -42,8 +42,8 @@ class _Entries:
     counts: NDArray[np.int64]
     lines: NDArray[np.int64]
 
-    def part(self, start: int | None, stop: int | None) -> _Entries:
-        return _Entries(*(getattr(self, field.name)[start:stop] for field in dataclasses.fields(self)))
+    def part(self, start: int | None, stop: int | None) -> Entries:
+        return Entries(*(getattr(self, field.name)[start:stop] for field in dataclasses.fields(self)))
 
 
 def triple_batches(stream: ByteStream, header: Header, path: str, ledger: Ledger) -> Iterator[CountBatch]:
@@ -51,33 +51,76 @@ def triple_batches(stream: ByteStream, header: Header, path: str, ledger: Ledger
 
     Documents must be in order; a file of which the first block is not (sorted by term, say) is sorted in memory.
     """
-    blocks = _checked_blocks(stream, header, path)
-    carried, following, n_read, n_filled = next(blocks, None), 1, 0, 0
-    if carried is not None and not _in_order(carried):
-        blocks = _sorted_in_memory(carried, blocks, path)
-        carried = next(blocks)
+    blocks = parsed_blocks(stream, header, path, header.line + 1)
+    first = next(blocks, None)
+    if first is not None and not in_order(first.documents):
+        blocks = _sorted_in_memory(first, blocks, path)
+        first = next(blocks)
+    n_read, n_filled = 0, 0
+    for entries in _whole_documents(first, blocks, path):
+        n_read += len(entries.documents)
+        n_filled += 1 + int(np.count_nonzero(np.diff(entries.documents)))
+        refuse_void(int(entries.documents[-1]) - n_filled, n_filled, header, path)
+        yield from _batch(entries, path, ledger)
+    if n_read != header.n_entries:
+        raise InputError(
+            f"the header promises {header.n_entries:,} entries and there are {n_read:,}",
+            path=path,
+            line=header.line,
+            hint="the file is incomplete, or its header is wrong",
+        )
+    refuse_void(header.n_documents - n_filled, n_filled, header, path)
+    skip_missing(header.n_documents - n_filled, path, ledger)
+
+
+def part_batches(
+    stream: ByteStream, header: Header, path: str, ledger: Ledger, first_line: int
+) -> Iterator[CountBatch]:
+    """The documents of a part of a file, all of each and in order. first_line : of the part in the file."""
+    blocks = parsed_blocks(stream, header, path, first_line)
+    for entries in _whole_documents(next(blocks, None), blocks, path):
+        yield from _batch(entries, path, ledger)
+
+
+def refuse_void(n_missing: int, n_filled: int, header: Header, path: str) -> None:
+    """Raise InputError when documents without an entry are too many to be true."""
+    if n_missing > _EMPTY_ALLOWED + 10 * n_filled:
+        raise InputError(
+            f"the header speaks of {header.n_documents:,} documents, of which {n_missing:,} have no entry",
+            path=path,
+            line=header.line,
+        )
+
+
+def skip_missing(n_missing: int, path: str, ledger: Ledger) -> None:
+    """Note the documents that have no entry; no line tells of them, so they come behind all others."""
+    for _ in range(n_missing):
+        ledger.skip(EMPTY, path)
+
+
+def in_order(documents: NDArray[np.int64]) -> bool:
+    """Whether entries come document by document."""
+    return bool((np.diff(documents) >= 0).all())
+
+
+def _whole_documents(carried: Entries | None, blocks: Iterator[Entries], path: str) -> Iterator[Entries]:
+    """The entries of blocks, cut where a document ends. carried : the first block."""
     while carried is not None:
-        n_read = n_read + len(carried.documents)
-        last = int(carried.documents[-1])
         block = next(blocks, None)
-        stop = len(carried.documents) if block is None else int(np.searchsorted(carried.documents, last))
-        if stop:
-            batch_entries = carried.part(None, stop)
-            n_filled += _skip_missing(batch_entries, following, header, n_filled, path, ledger)
-            following = int(batch_entries.documents[-1]) + 1
-            yield from _batch(batch_entries, path, ledger)
         if block is None:
-            break
-        n_read -= len(carried.documents) - stop
+            yield carried
+            return
+        stop = int(np.searchsorted(carried.documents, carried.documents[-1]))
+        if stop:
+            yield carried.part(None, stop)
         carried = _joined([carried.part(stop, None), block])
         _refuse_disorder(carried, path)
-    _check_end(header, n_read, following, n_filled, path, ledger)
 
 
-def _checked_blocks(stream: ByteStream, header: Header, path: str) -> Iterator[_Entries]:
+def parsed_blocks(stream: ByteStream, header: Header, path: str, first_line: int) -> Iterator[Entries]:
     """Parsed entries, each number within what the header says."""
     n_read = 0
-    for buffer, line in whole_lines(stream, path, header.line + 1):
+    for buffer, line in whole_lines(stream, path, first_line):
         documents, terms, counts, status = counts_cpu.parse_triples(buffer, header.n_fields)
         n_read += len(documents)
         lines = np.arange(line, line + len(documents), dtype=np.int64)
@@ -99,14 +142,10 @@ def _checked_blocks(stream: ByteStream, header: Header, path: str) -> Iterator[_
                 line=line + len(documents) - (n_read - header.n_entries),
             )
         if len(documents):
-            yield _Entries(documents, terms, counts, lines)
+            yield Entries(documents, terms, counts, lines)
 
 
-def _in_order(entries: _Entries) -> bool:
-    return bool((np.diff(entries.documents) >= 0).all())
-
-
-def _refuse_disorder(entries: _Entries, path: str) -> None:
+def _refuse_disorder(entries: Entries, path: str) -> None:
     bad = np.flatnonzero(np.diff(entries.documents) < 0)
     if len(bad):
         at = int(bad[0]) + 1
@@ -118,55 +157,22 @@ def _refuse_disorder(entries: _Entries, path: str) -> None:
         )
 
 
-def _joined(parts: list[_Entries]) -> _Entries:
-    fields = [field.name for field in dataclasses.fields(_Entries)]
-    return _Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+def _joined(parts: list[Entries]) -> Entries:
+    fields = [field.name for field in dataclasses.fields(Entries)]
+    return Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
-def _sorted_in_memory(first: _Entries, blocks: Iterator[_Entries], path: str) -> Iterator[_Entries]:
+def _sorted_in_memory(first: Entries, blocks: Iterator[Entries], path: str) -> Iterator[Entries]:
     log.detail(f"{path}: the documents are not in order; all entries are sorted in memory")
     entries = _joined([first, *blocks])
     order = np.argsort(entries.documents, kind="stable")
     for start in range(0, len(order), _BLOCK_ENTRIES):
         chosen = order[start : start + _BLOCK_ENTRIES]
-        yield _Entries(*(getattr(entries, field.name)[chosen] for field in dataclasses.fields(entries)))
+        yield Entries(*(getattr(entries, field.name)[chosen] for field in dataclasses.fields(entries)))
 
 
-def _skip_missing(entries: _Entries, following: int, header: Header, n_filled: int, path: str, ledger: Ledger) -> int:
-    """Note the documents without entries among and before these; returns how many have some."""
-    last, n_present = int(entries.documents[-1]), 1 + int(np.count_nonzero(np.diff(entries.documents)))
-    _refuse_void(last - n_filled - n_present, n_filled + n_present, header, path)
-    for _ in range(last - following + 1 - n_present):
-        ledger.skip(EMPTY, path)
-    return n_present
-
-
-def _refuse_void(n_missing: int, n_filled: int, header: Header, path: str) -> None:
-    if n_missing > _EMPTY_ALLOWED + 10 * n_filled:
-        raise InputError(
-            f"the header speaks of {header.n_documents:,} documents, of which {n_missing:,} have no entry",
-            path=path,
-            line=header.line,
-        )
-
-
-def _batch(entries: _Entries, path: str, ledger: Ledger) -> Iterator[CountBatch]:
+def _batch(entries: Entries, path: str, ledger: Ledger) -> Iterator[CountBatch]:
     starts = np.flatnonzero(np.r_[True, np.diff(entries.documents) != 0])
     indptr = np.r_[starts, len(entries.documents)]
     numbers, lines = entries.documents[starts], entries.lines[starts]
     yield from count_batch(indptr, entries.terms - 1, entries.counts, numbers, lines, path, ledger)
-
-
-def _check_end(header: Header, n_read: int, following: int, n_filled: int, path: str, ledger: Ledger) -> None:
-    """At the end of the file: does the header fit?"""
-    if n_read != header.n_entries:
-        raise InputError(
-            f"the header promises {header.n_entries:,} entries and there are {n_read:,}",
-            path=path,
-            line=header.line,
-            hint="the file is incomplete, or its header is wrong",
-        )
-    missing = header.n_documents - following + 1
-    _refuse_void(header.n_documents - n_filled, n_filled, header, path)
-    for _ in range(missing):
-        ledger.skip(EMPTY, path)

@@ -18,7 +18,7 @@ _NAMES = ("documents (D)", "terms (W)", "entries (NNZ)")
 
 def open_uci(source: Input) -> CountSource:
     """A source of the counts in a UCI docword file."""
-    header, _ = _header(source.head, source.path)
+    header, _ = uci_header(source)
     vocabulary, origin = find_vocabulary(source, header.n_terms, exact=True)
 
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[CountBatch]:
@@ -26,8 +26,18 @@ def open_uci(source: Input) -> CountSource:
             again = _skip_header(stream, source.path)
             yield from triple_batches(stream, again, source.path, ledger)
 
-    description = f"UCI bag of words, {header.n_documents:,} documents, {header.n_terms:,} terms, {origin}"
+    description = describe_uci(header, origin)
     return CountSource("uci", source.path, source.size, description, header.n_terms, vocabulary, read)
+
+
+def uci_header(source: Input) -> tuple[Header, int]:
+    """D, W and NNZ, and how many bytes they take."""
+    return _header(source.head, source.path)
+
+
+def describe_uci(header: Header, origin: str) -> str:
+    """One line for the person. origin : where the vocabulary comes from."""
+    return f"UCI bag of words, {header.n_documents:,} documents, {header.n_terms:,} terms, {origin}"
 
 
 def _skip_header(stream: ByteStream, path: str) -> Header:

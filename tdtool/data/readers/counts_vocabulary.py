@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tdtool import log
 from tdtool.config import SourceConfig
 from tdtool.data.readers.decompress import SUFFIXES
 from tdtool.data.readers.formats import refuse
-from tdtool.data.readers.streams import ByteStream, Input, opened
+from tdtool.data.readers.places import beside, is_file, name_of, open_binary
+from tdtool.data.readers.streams import ByteStream, Input
 from tdtool.errors import InputError
 
 #: More than this is no vocabulary.
@@ -25,23 +24,23 @@ def find_vocabulary(source: Input, n_terms: int, *, exact: bool) -> tuple[list[s
     """
     given = source.config.vocabulary
     if given is not None:
-        return _fitting(given, n_terms, exact, source), f"vocabulary of {Path(given).name}"
+        return _fitting(given, n_terms, exact, source), f"vocabulary of {name_of(given)}"
     if source.seekable:
         for path in _candidates(source):
-            if path.is_file():
-                return _fitting(str(path), n_terms, exact, source), f"vocabulary of {path.name}"
-        for path in (Path(source.path).with_name(name + suffix) for name in _GENERAL for suffix in ("", *SUFFIXES)):
-            if path.is_file():
-                terms = read_terms(str(path), source.config)
+            if is_file(path):
+                return _fitting(path, n_terms, exact, source), f"vocabulary of {name_of(path)}"
+        for path in (beside(source.place, name + suffix) for name in _GENERAL for suffix in ("", *SUFFIXES)):
+            if is_file(path):
+                terms = read_terms(path, source.config)
                 if len(terms) == n_terms or (not exact and len(terms) > n_terms):
-                    return terms, f"vocabulary of {path.name}"
+                    return terms, f"vocabulary of {name_of(path)}"
     log.warn(f"{source.path}: no vocabulary beside it, so the terms are numbered; name the file with --vocabulary")
     return [f"term{number}" for number in range(1, n_terms + 1)], "no vocabulary: terms are numbered"
 
 
 def read_terms(path: str, config: SourceConfig) -> list[str]:
     """One term a line, each once."""
-    with ByteStream(opened(path), path, config) as stream:
+    with ByteStream(open_binary(path), path, config) as stream:
         raw = stream.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise InputError("a vocabulary may have 1 GB", path=path)
@@ -60,14 +59,14 @@ def read_terms(path: str, config: SourceConfig) -> list[str]:
     return terms
 
 
-def _candidates(source: Input) -> list[Path]:
+def _candidates(source: Input) -> list[str]:
     """Where the vocabulary of a file lies by custom: docword.NAME.txt has vocab.NAME.txt, NAME.dat NAME.vocab."""
-    beside, name = Path(source.path).parent, source.name
+    name = source.name
     stem = name.rpartition(".")[0] or name
     names = [f"vocab.{stem}.txt", f"{stem}.vocab", f"{stem}.vocab.txt", f"{stem}.vocabulary", f"{stem}_vocab.txt"]
     if name.lower().startswith("docword."):
         names = ["vocab." + name[len("docword.") :]]
-    return [beside / (name + suffix) for name in names for suffix in ("", *SUFFIXES)]
+    return [beside(source.place, name + suffix) for name in names for suffix in ("", *SUFFIXES)]
 
 
 def _check_terms(terms: list[str], path: str) -> None:

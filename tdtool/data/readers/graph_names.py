@@ -15,6 +15,7 @@ from tdtool.kernels.rows_cpu import gather
 from tdtool.kernels.word_table import hash_words
 
 _FIRST_ROOM = 1 << 12
+_NEWLINE = 10
 
 
 class NumberCodes:
@@ -73,20 +74,57 @@ class NameCodes:
         codes = np.empty((2, spans.shape[1]), np.int32)
         for end in range(2):
             starts, stops, escaped = (np.ascontiguousarray(row) for row in spans[3 * end : 3 * end + 3])
-            text, bounds = gather(buffer, starts, stops, escaped, quote=quote)
+            text, bounds = _as_printed(buffer, starts, stops, escaped, quote)
             hashes = np.empty(starts.size, np.int64)
             hash_words(text, bounds, hashes)
             self._table.add_bytes(text, bounds, hashes, codes[end])
         return codes
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The names as UTF-8 one after the other (n_bytes,), and where each begins (n + 1,)."""
+        return self._table.terms[: self._table.n_bytes], self._table.starts[: self._table.size + 1]
+
     def names(self) -> list[str]:
         """The name of each code."""
-        data, starts = (
-            self._table.terms[: self._table.n_bytes].tobytes(),
-            self._table.starts[: self._table.size + 1].tolist(),
-        )
-        spans = itertools.pairwise(starts)
-        if data.isascii() and b"\0" not in data:
-            text = data.decode("ascii")
-            return [text[start:stop] for start, stop in spans]
-        return [printable(data[start:stop]) for start, stop in spans]
+        return names_of(*self.arrays)
+
+
+def names_of(text: NDArray[np.uint8], bounds: NDArray[np.int64]) -> list[str]:
+    """Names that lie one after the other in UTF-8. text : (n_bytes,); bounds : (n + 1,) int64."""
+    data = text.tobytes()
+    spans = itertools.pairwise(bounds.tolist())
+    if data.isascii():
+        plain = data.decode("ascii")
+        return [plain[start:stop] for start, stop in spans]
+    return [data[start:stop].decode("utf-8") for start, stop in spans]
+
+
+def _as_printed(
+    buffer: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    escaped: NDArray[np.int64],
+    quote: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pieces of a buffer one after the other, as `gather`; where they are no clean UTF-8, as they are printed.
+
+    Names that look the same are then one name, and the order in which they come says nothing.
+    """
+    text, bounds = gather(buffer, starts, stops, escaped, quote=quote)
+    data = text.tobytes()
+    if data.isascii() and b"\0" not in data:
+        return text, bounds
+    apart, _ = gather(buffer, starts, stops, escaped, quote=quote, separator=_NEWLINE)
+    if b"\0" not in data and _is_utf8(apart.tobytes()):
+        return text, bounds
+    names = [printable(data[start:stop]).encode() for start, stop in itertools.pairwise(bounds.tolist())]
+    return np.frombuffer(bytearray(b"".join(names)), np.uint8), np.cumsum([0, *map(len, names)], dtype=np.int64)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

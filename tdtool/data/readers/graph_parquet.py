@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tdtool.config import GraphConfig
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.graph_checks import check_weight
+from tdtool.data.readers.graph_edges import NO_NAME
 from tdtool.data.readers.graph_names import NameCodes
 from tdtool.data.readers.graph_table import edge_ends, edge_weight
 from tdtool.data.readers.graph_types import FoundGraph, check_memory, edge_bytes
@@ -27,17 +28,22 @@ if TYPE_CHECKING:
 pc: Any = pyarrow.compute
 _BATCH_ROWS = 1 << 18
 _SAMPLE_ROWS = 1000
-_NO_NAME = "an end of the edge has no name"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Columns:
+class EdgeColumns:
     """Which columns are read. ends : names of two; weight : name or None; numbers : whether both ends are numbers."""
 
     ends: tuple[str, str]
     weight: str | None
     numbers: bool
     notes: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        """The format, in words."""
+        text = f"Parquet, ends in columns {self.ends[0]!r} and {self.ends[1]!r}"
+        return text if self.weight is None else f"{text}, weights in column {self.weight!r}"
 
 
 def read_parquet(source: Input, config: GraphConfig, memory: int, ledger: Ledger) -> FoundGraph:
@@ -49,25 +55,23 @@ def read_parquet(source: Input, config: GraphConfig, memory: int, ledger: Ledger
     """
     kept = None if source.seekable else source.open_seekable()
     with opened_parquet(source, kept, lambda n: None) as file:
-        columns = _choose(file, config, source.path)
-        reading = _Reading(source.path, columns, memory, ledger)
-        wanted = list(dict.fromkeys([*columns.ends, *([columns.weight] if columns.weight else [])]))
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-            reading.take(batch)
-    facts = [f"Parquet, ends in columns {columns.ends[0]!r} and {columns.ends[1]!r}"]
-    facts += [f"weights in column {columns.weight!r}"] if columns.weight else []
+        columns = choose_columns(file, config, source.path)
+        reading = TableReading(source.path, columns, memory)
+        reading.run(file)
+    for row in np.concatenate(reading.unnamed).tolist():
+        ledger.skip(NO_NAME, source.path, row)
     return FoundGraph(
         tails=np.concatenate(reading.tails),
         heads=np.concatenate(reading.heads),
         names=None if columns.numbers else reading.codes.names(),
         weights=np.concatenate(reading.weights) if columns.weight else None,
         bipartite=config.bipartite,
-        description=", ".join(facts),
+        description=columns.description,
         notes=columns.notes,
     )
 
 
-def _choose(file: pq.ParquetFile, config: GraphConfig, path: str) -> _Columns:
+def choose_columns(file: pq.ParquetFile, config: GraphConfig, path: str) -> EdgeColumns:
     """The columns, by the user's word, their names, and a sample of the first rows."""
     sample = next(file.iter_batches(batch_size=_SAMPLE_ROWS), None)
     if sample is None:
@@ -81,7 +85,7 @@ def _choose(file: pq.ParquetFile, config: GraphConfig, path: str) -> _Columns:
     ends = edge_ends(names, cells, config, path)
     weight, notes = edge_weight(names, cells, ends, config, path)
     kinds = [_kind(sample.schema.field(end), path) for end in ends]
-    return _Columns(
+    return EdgeColumns(
         (names[ends[0]], names[ends[1]]), names[weight] if weight >= 0 else None, kinds == ["number"] * 2, notes
     )
 
@@ -99,16 +103,25 @@ def _kind(field: pa.Field, path: str) -> str:
     )
 
 
-class _Reading:
-    """The edges so far. codes : names as text and their numbers; tails, heads, weights : in parts."""
+class TableReading:
+    """The edges so far. codes : names as text and their numbers; tails, heads, weights : in parts; unnamed : rows left
+    out, an end of whose edge has no name, in parts. first_row : rows of the table before those that are read here."""
 
-    def __init__(self, path: str, columns: _Columns, memory: int, ledger: Ledger) -> None:
-        self.path, self.columns, self.memory, self.ledger = path, columns, memory, ledger
+    def __init__(self, path: str, columns: EdgeColumns, memory: int, *, first_row: int = 0) -> None:
+        self.path, self.columns, self.memory = path, columns, memory
         self.codes = NameCodes()
+        self.unnamed: list[NDArray[np.int64]] = []
         self.tails: list[NDArray[Any]] = []
         self.heads: list[NDArray[Any]] = []
         self.weights: list[NDArray[np.float64]] = []
-        self._n_rows = self._n_edges = 0
+        self._n_rows, self._n_edges = first_row, 0
+
+    def run(self, file: pq.ParquetFile, row_groups: list[int] | None = None) -> None:
+        """Read all row groups, or some."""
+        columns = self.columns
+        wanted = list(dict.fromkeys([*columns.ends, *([columns.weight] if columns.weight else [])]))
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted, row_groups=row_groups):
+            self.take(batch)
 
     def take(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch."""
@@ -116,8 +129,7 @@ class _Reading:
         ends, rows = self._numbers(columns) if self.columns.numbers else self._coded(columns)
         unnamed = np.ones(batch.num_rows, np.bool_)
         unnamed[rows] = False
-        for row in np.flatnonzero(unnamed).tolist():
-            self.ledger.skip(_NO_NAME, self.path, self._n_rows + row + 1)
+        self.unnamed.append(np.flatnonzero(unnamed) + self._n_rows + 1)
         self._n_edges += rows.size
         needed = edge_bytes(self._n_edges, weighted=self.columns.weight is not None) + self.codes.n_bytes
         check_memory(needed, self.memory, f"a graph of more than {self._n_edges:,} edges", self.path)

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tdtool.config import SourceConfig
 from tdtool.data.readers.formats import FORMATS, check_given, sniff
+from tdtool.data.readers.places import is_directory
 from tdtool.data.readers.source_types import CountSource, TextSource
-from tdtool.data.readers.streams import Input, trouble
+from tdtool.data.readers.streams import Input
 from tdtool.errors import InputError, UsageError
 
 
-def open_source(path: str, config: SourceConfig) -> TextSource | CountSource:
-    """Open documents: a directory, a file (compressed or not) or "-" for standard input.
+def open_source(path: str, config: SourceConfig, *, place: str | None = None) -> TextSource | CountSource:
+    """Open documents: a directory, a file (compressed or not; each a path or a URI) or "-" for standard input.
 
-    The format is recognised by content and name unless the configuration says it. Raises InputError when the input is
-    not there, is empty, or is not what it should be.
+    place : where the input is, when `path` is only what messages and the ledger call it. The format is recognised by
+    content and name unless the configuration says it. Raises InputError when the input is not there, is empty, or is
+    not what it should be.
     """
+    found = look_at(path, config, place=place)
+    if isinstance(found, str):
+        from tdtool.data.readers.text_files import open_directory
+
+        return open_directory(path, config, place=found)
+    return _open_file(*found)
+
+
+def look_at(path: str, config: SourceConfig, *, place: str | None = None) -> str | tuple[Input, str]:
+    """What an input is: the place of a directory, or a file that was begun to be read and the name of its format."""
     if config.format != "auto" and config.format not in FORMATS:
         raise UsageError(f"there is no format {config.format!r}", hint=f"known are auto, {', '.join(FORMATS)}")
-    if path != "-" and _is_directory(path):
-        return _open_directory(path, config)
+    if path != "-" and is_directory(place or path):
+        if config.format not in ("auto", "directory"):
+            raise InputError(
+                f"it is a directory; the format {config.format} is that of a file",
+                path=path,
+                hint="name the file in it",
+            )
+        return place or path
     if config.format == "directory":
         raise InputError("it is a file, not a directory", path=path, hint="leave out --format directory")
-    source = Input(path, config)
+    source = Input(path, config, place=place)
     if not source.head:
         raise InputError("it is empty", path=source.path)
     if config.format == "auto":
-        return _open_file(source, sniff(source.head, source.name, source.path))
+        return source, sniff(source.head, source.name, source.path)
     check_given(config.format, source.head, source.path)
-    return _open_file(source, config.format)
-
-
-def _is_directory(path: str) -> bool:
-    try:
-        return Path(path).is_dir()
-    except OSError as error:
-        raise trouble(path, error) from error
-
-
-def _open_directory(path: str, config: SourceConfig) -> TextSource:
-    if config.format not in ("auto", "directory"):
-        raise InputError(
-            f"it is a directory; the format {config.format} is that of a file", path=path, hint="name the file in it"
-        )
-    from tdtool.data.readers.text_files import open_directory
-
-    return open_directory(path, config)
+    return source, config.format
 
 
 def _open_file(source: Input, found: str) -> TextSource | CountSource:

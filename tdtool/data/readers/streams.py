@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import stat
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -25,6 +22,7 @@ from tdtool.data.readers.decompress import (
     compression_of,
     decompressor,
 )
+from tdtool.data.readers.places import name_of, open_binary, size, trouble
 from tdtool.data.readers.source_types import OnBytes, ignore
 from tdtool.errors import InputError
 
@@ -36,25 +34,6 @@ LARGEST_IN_MEMORY = 2 << 30
 HEAD_BYTES = 1 << 20
 
 _STEP = 1 << 20
-
-
-def opened(path: str) -> BinaryIO:
-    """Open a file, unbuffered; what the system says becomes an InputError."""
-    try:
-        return open(path, "rb", buffering=0)  # noqa: PTH123 (bytes in names survive only here)
-    except OSError as error:
-        raise trouble(path, error) from error
-
-
-def trouble(path: str, error: OSError) -> InputError:
-    """The system's error in the user's words."""
-    words: dict[type[OSError], tuple[str, str | None]] = {
-        FileNotFoundError: ("there is no such file or directory", None),
-        PermissionError: ("it may not be read", "check the permissions: ls -l"),
-        IsADirectoryError: ("it is a directory, not a file", None),
-    }
-    what, hint = words.get(type(error), (f"it cannot be read: {error.strerror or error}", None))
-    return InputError(what, path=path, hint=hint)
 
 
 class GrowthCap:
@@ -122,9 +101,12 @@ class _Raw:
 
 
 class ByteStream:
-    """An opened input: bytes after decompression, counted and capped. A context manager."""
+    """An opened input: bytes after decompression, counted and capped. A context manager.
 
-    def __init__(self, file: BinaryIO, path: str, config: SourceConfig) -> None:
+    plain : the bytes are what they are, even if they begin as compressed data does.
+    """
+
+    def __init__(self, file: BinaryIO, path: str, config: SourceConfig, *, plain: bool = False) -> None:
         self.path = path
         self._file = file
         self._cap = GrowthCap(path, config)
@@ -135,7 +117,7 @@ class ByteStream:
             while len(self._raw.head) < MAGIC_BYTES and (data := self._raw.read_on(MAGIC_BYTES)):
                 self._raw.head += data
             on_error.pop_all()
-        self.compression = compression_of(self._raw.head)
+        self.compression = None if plain else compression_of(self._raw.head)
         self._source: Reader = self._raw if self.compression is None else decompressor(self._raw, self.compression)
 
     def listen(self, on_bytes: OnBytes) -> None:
@@ -225,16 +207,18 @@ class ByteStream:
 class Input:
     """A named input that can be opened: a file as often as one likes, a pipe once.
 
-    path : as the user wrote it; name : file name without a compression suffix, "" for standard input; size : bytes on
-    disk or None; head : its first bytes after decompression (at most HEAD_BYTES), for recognising it.
+    path : as the user wrote it, for messages; place : where it is; name : file name without a compression suffix, ""
+    for standard input; size : bytes on disk or None; head : its first bytes after decompression (at most HEAD_BYTES),
+    for recognising it.
     """
 
-    def __init__(self, path: str, config: SourceConfig) -> None:
+    def __init__(self, path: str, config: SourceConfig, *, place: str | None = None) -> None:
         self.config = config
         self.path = "standard input" if path == "-" else path
-        self.name = "" if path == "-" else _without_suffix(Path(path).name)
-        self._open: Callable[[], BinaryIO] = (lambda: sys.stdin.buffer) if path == "-" else (lambda: opened(path))
-        self.size = None if path == "-" else _regular_size(path)
+        self.place = place or path
+        self.name = "" if path == "-" else _without_suffix(name_of(path))
+        self._open: Callable[[], BinaryIO] = self._standard_input if path == "-" else self._file
+        self.size = None if path == "-" else size(self.place)
         self.seekable = self.size is not None
         self._kept: ByteStream | None = None
         stream = ByteStream(self._open(), self.path, config)
@@ -246,6 +230,12 @@ class Input:
                 self._kept = stream
                 when_done.pop_all()
         self.is_whole_head = len(self.head) < HEAD_BYTES
+
+    def _standard_input(self) -> BinaryIO:
+        return sys.stdin.buffer
+
+    def _file(self) -> BinaryIO:
+        return open_binary(self.place)
 
     def open(self, on_bytes: OnBytes = ignore) -> ByteStream:
         """A stream from the first byte on; a second time only for files."""
@@ -275,12 +265,3 @@ def _without_suffix(name: str) -> str:
         if lower.endswith(suffix):
             return name[: -len(suffix)] + instead
     return next((name[: -len(suffix)] for suffix in SUFFIXES if lower.endswith(suffix)), name)
-
-
-def _regular_size(path: str) -> int | None:
-    """Bytes of a regular file, None for a pipe or device."""
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        raise trouble(path, error) from error
-    return status.st_size if stat.S_ISREG(status.st_mode) else None

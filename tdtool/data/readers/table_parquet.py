@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
-from tdtool.data.readers.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
+from tdtool.data.readers.source_types import EMPTY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource, ignore
 from tdtool.data.readers.streams import Input
 from tdtool.data.readers.table_columns import Columns, choose_columns
 from tdtool.data.readers.text_batches import BATCH_BYTES, BATCH_DOCUMENTS, printable
@@ -28,16 +28,27 @@ def open_parquet(source: Input) -> TextSource:
     """A source whose documents are one column of a Parquet file."""
     # A pipe is read here, once: Parquet begins at its end.
     kept = None if source.seekable else source.open_seekable()
-    with opened_parquet(source, kept, lambda n: None) as file:
-        if not file.metadata.num_rows:
-            raise InputError("the table has no rows", path=source.path)
-        columns = _choose(file, source.config, source.path)
+    with opened_parquet(source, kept, ignore) as file:
+        columns = plan_parquet(file, source)
 
     def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
         with opened_parquet(source, kept, on_bytes) as file:
-            yield from _read(file, columns, source, ledger, on_bytes)
+            n_rows, told = file.metadata.num_rows, 0
+            for row, batches in read_groups(file, columns, range(file.metadata.num_row_groups), 0, source.path, ledger):
+                yield from batches
+                if source.size is not None and source.compression is None:
+                    now = source.size * row // n_rows
+                    on_bytes(now - told)
+                    told = now
 
     return TextSource("parquet", source.path, source.size, columns.describe("Parquet"), read, columns.id_given)
+
+
+def plan_parquet(file: pq.ParquetFile, source: Input) -> Columns:
+    """Which columns to read; InputError when there are no rows or no text."""
+    if not file.metadata.num_rows:
+        raise InputError("the table has no rows", path=source.path)
+    return _choose(file, source.config, source.path)
 
 
 @contextlib.contextmanager
@@ -114,24 +125,21 @@ def as_binary(column: Any) -> Any:
     return column.cast(pa.large_binary())
 
 
-def _read(
-    file: pq.ParquetFile, columns: Columns, source: Input, ledger: Ledger, on_bytes: OnBytes
-) -> Iterator[TextBatch]:
+def read_groups(
+    file: pq.ParquetFile, columns: Columns, groups: Sequence[int], row: int, path: str, ledger: Ledger
+) -> Iterator[tuple[int, list[TextBatch]]]:
+    """The documents of some row groups, as (rows read so far, batches). row : how many come before in the file."""
     names = columns.names or []
     n_rows = file.metadata.num_rows
     sizes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
     per_batch = int(min(max(BATCH_BYTES * n_rows // max(sizes, 1), 1), BATCH_DOCUMENTS))
     wanted = [names[i] for i in {columns.text, columns.id} if i >= 0]
-    told, row = 0, 0
-    for table in file.iter_batches(batch_size=per_batch, columns=wanted):
+    for table in file.iter_batches(batch_size=per_batch, row_groups=list(groups), columns=wanted):
         text = as_binary(table.column(table.schema.get_field_index(names[columns.text])))
         ids = None if columns.id < 0 else table.column(table.schema.get_field_index(names[columns.id]))
-        yield from _cut(text, ids, row, source.path, ledger)
+        batches = list(_cut(text, ids, row, path, ledger))
         row += len(text)
-        if source.size is not None and source.compression is None:
-            now = source.size * row // n_rows
-            on_bytes(now - told)
-            told = now
+        yield row, batches
 
 
 def _cut(text: Any, ids: Any, row: int, path: str, ledger: Ledger) -> Iterator[TextBatch]:

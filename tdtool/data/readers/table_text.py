@@ -15,7 +15,7 @@ from tdtool.data.readers.source_types import OnBytes, TextSource
 from tdtool.data.readers.streams import Input
 from tdtool.data.readers.table_columns import Columns, choose_columns, has_header
 from tdtool.data.readers.text_batches import BYTE_ORDER_MARK
-from tdtool.data.readers.text_rows import Layout, row_batches
+from tdtool.data.readers.text_rows import Layout, refuse_ragged, row_batches, too_ragged
 from tdtool.errors import InputError
 from tdtool.kernels import rows_cpu
 from tdtool.kernels.rows_cpu import NO_BYTE
@@ -30,6 +30,18 @@ _MOST_COLUMNS = 256
 
 def open_table(source: Input, kind: str) -> TextSource:
     """A source whose documents are one column of a table. kind : "csv" or "tsv"."""
+    layout, columns = plan_table(source, kind)
+
+    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
+        with source.open(on_bytes) as stream:
+            yield from row_batches(stream, layout, source.path, ledger)
+        refuse_ragged(layout, source.path, ledger)
+
+    return TextSource(kind, source.path, source.size, columns.describe(kind.upper()), read, columns.id_given)
+
+
+def plan_table(source: Input, kind: str) -> tuple[Layout, Columns]:
+    """How the rows of a table are cut, by its first ones. kind : "csv" or "tsv"."""
     layout = tsv_layout(source) if kind == "tsv" else csv_layout(source)
     rows = sample_rows(source, layout)
     if not rows:
@@ -37,12 +49,8 @@ def open_table(source: Input, kind: str) -> TextSource:
             "there is no complete row in the first megabyte", path=source.path, line=1, hint="is the format right?"
         )
     layout, columns = _with_columns(layout, rows, source.config, source.path)
-
-    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-        with source.open(on_bytes) as stream:
-            yield from row_batches(stream, layout, source.path, ledger)
-
-    return TextSource(kind, source.path, source.size, columns.describe(kind.upper()), read, columns.id_given)
+    _refuse_ragged_sample(source, layout)
+    return layout, columns
 
 
 def tsv_layout(source: Input) -> Layout:
@@ -74,6 +82,19 @@ def _with_columns(layout: Layout, rows: list[list[str]], config: SourceConfig, p
         layout, n_columns=usual, text_column=columns.text, id_column=columns.id, has_header=header
     )
     return layout, columns
+
+
+def _refuse_ragged_sample(source: Input, layout: Layout) -> None:
+    """Do not wait for the end of a large file when most of its first rows are ragged."""
+    _, facts = _scan_head(source, layout)
+    if facts.shape[1] < _SAMPLE_ROWS:
+        return
+    facts = facts[:, 1:] if layout.has_header else facts
+    blank = (facts[rows_cpu.BLANK] == 1) & (layout.n_columns > 1)
+    ragged = np.flatnonzero((facts[rows_cpu.N_FIELDS] != layout.n_columns) & ~blank)
+    if 2 * ragged.size > facts.shape[1]:
+        line = int(facts[rows_cpu.ROW_LINE, ragged[0]]) + 1
+        raise too_ragged(int(ragged.size), facts.shape[1], layout.n_columns, source.path, line)
 
 
 def _scan_head(source: Input, layout: Layout) -> tuple[np.ndarray, np.ndarray]:

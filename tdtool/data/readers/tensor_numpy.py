@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tdtool.config import TensorConfig
 from tdtool.data.readers.counts_npz import sparse_entries
 from tdtool.data.readers.npz_arrays import NpzArchive, arranged, opened_npz, read_header, read_values, refuse_pickled
-from tdtool.data.readers.streams import Input, opened
+from tdtool.data.readers.places import open_binary
+from tdtool.data.readers.streams import Input
 from tdtool.data.readers.tensor_types import (
     Entries,
     Found,
@@ -46,7 +47,7 @@ def read_npy(source: Input, path: str, memory: int) -> Found:
         if there > header.n_bytes:
             raise InputError(f"{there - header.n_bytes:,} bytes follow the array", path=source.path)
         if source.seekable and source.compression is None:
-            with opened(path) as plain:
+            with open_binary(path) as plain:
                 flat = np.memmap(plain, np.uint8, "c", header.size, (header.n_bytes,))
             return Found(np.asarray(arranged(flat, header)), "npy, array")
         file.seek(header.size)

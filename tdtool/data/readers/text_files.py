@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
 
 from tdtool import log
 from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.decompress import Reader, compression_of
+from tdtool.data.readers.places import Found, local_path, open_binary, trouble, walk
 from tdtool.data.readers.source_types import BINARY, LONGEST_DOCUMENT, TOO_LONG, OnBytes, TextSource
-from tdtool.data.readers.streams import ByteStream, opened, trouble
+from tdtool.data.readers.streams import ByteStream
 from tdtool.data.readers.text_batches import BYTE_ORDER_MARK, Collector, printable
 from tdtool.errors import InputError
 
@@ -23,25 +26,40 @@ UTF16 = "UTF-16 text"
 #: A NUL byte among the first so many makes a file binary.
 BINARY_WITHIN = 8192
 _CHUNK = 1 << 16
+#: So many files of a distant place are on their way at a time.
+_AHEAD = 16
 
 
-def open_directory(path: str, config: SourceConfig) -> TextSource:
-    """A source whose documents are the files below a directory, in the order of their paths' bytes."""
-    root = os.fsencode(path)
+def open_directory(path: str, config: SourceConfig, *, place: str | None = None) -> TextSource:
+    """A source whose documents are the files below a directory, in the order of their paths' bytes.
+
+    path : what it is called; place : where it is, when that is something else.
+    """
+    place = place or path
     n_files, size = 0, 0
-    for _, status in _walk(root):
+    for found in walk(place):
         n_files += 1
-        size += status.st_size
+        size += found.size
+    description = describe_directory(n_files, path)
+
+    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
+        taken = 0
+        for batch in read_files(walk(place), path, place, config, ledger, on_bytes):
+            taken += len(batch.ids)
+            yield batch
+        refuse_no_text(taken, path, ledger)
+
+    return TextSource("directory", path, size, description, read)
+
+
+def describe_directory(n_files: int, path: str) -> str:
+    """One line for the person; InputError when there is no file."""
     if not n_files:
         raise InputError("there is no file in this directory", path=path, hint="hidden files do not count")
     if n_files == 1:
         log.note(f"{path} holds one file, so one document; to read its rows, name the file itself")
-
-    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-        return _read(path, config, ledger, on_bytes)
-
     files = "1 text file" if n_files == 1 else f"{n_files:,} text files"
-    return TextSource("directory", path, size, f"directory of {files}, ids are file names", read)
+    return f"directory of {files}, ids are file names"
 
 
 def looks_binary(head: bytes) -> str | None:
@@ -79,98 +97,82 @@ def refuse_no_text(taken: int, path: str, ledger: Ledger) -> None:
         raise InputError(f"none of its files is text ({reasons or 'it has none'})", path=path)
 
 
-def _read(path: str, config: SourceConfig, ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-    folder = path.rstrip("/") + "/"
-    root = os.fsencode(folder)
-    collector, taken = Collector(path, ledger), 0
-    for relative, status in _walk(root):
-        name = printable(relative)
-        place = f"{folder}{name}"
-        _add_file(os.fsdecode(root + relative), name, status, place, config, collector)
-        on_bytes(status.st_size)
-        for batch in collector.ready():
-            taken += len(batch.ids)
-            yield batch
-    for batch in collector.rest():
-        taken += len(batch.ids)
-        yield batch
-    refuse_no_text(taken, path, ledger)
-
-
-def _add_file(
-    full: str, name: str, status: os.stat_result, place: str, config: SourceConfig, collector: Collector
-) -> None:
-    """Read one file. Those that cannot be read are skipped: one bad file does not spoil a corpus."""
-    if stat.S_ISLNK(status.st_mode):
-        collector.ledger.skip(OUTSIDE, place)
-    elif not stat.S_ISREG(status.st_mode):
-        collector.ledger.skip(NOT_REGULAR, place)
-    else:
-        try:
-            text = _content(full, place, config)
-        except PermissionError:
-            collector.ledger.skip(UNREADABLE, place)
-            return
-        if len(text) > LONGEST_DOCUMENT:
-            collector.ledger.skip(TOO_LONG, place)
+def read_files(
+    files: Iterable[Found], path: str, place: str, config: SourceConfig, ledger: Ledger, on_bytes: OnBytes
+) -> Iterator[TextBatch]:
+    """The documents that some files of a directory hold. path, place : of the directory, as in open_directory."""
+    collector = Collector(path, ledger)
+    for found, name, text in _fetched(files, path.rstrip("/") + "/", place.rstrip("/") + "/", config):
+        if isinstance(text, bytes):
+            add_document(text, printable(found.name), name, collector)
         else:
-            add_document(text, name, place, collector)
+            ledger.skip(text, name)
+        on_bytes(found.size)
+        yield from collector.ready()
+    yield from collector.rest()
 
 
-def _content(full: str, place: str, config: SourceConfig) -> bytes:
-    """A file's bytes, decompressed when it is compressed; a little more than LONGEST_DOCUMENT when it is longer."""
+def _fetched(
+    files: Iterable[Found], folder: str, root: str, config: SourceConfig
+) -> Iterator[tuple[Found, str, bytes | str]]:
+    """Each file with its name for people and its content, or why there is none. Distant ones are asked for early."""
+    n_ahead = 0 if local_path(root) is not None else _AHEAD
+    waiting: deque[tuple[Found, str, Future[bytes | str]]] = deque()
+    with ThreadPoolExecutor(max(n_ahead, 1)) as pool:
+        try:
+            for found in files:
+                name, full = folder + printable(found.name), root + os.fsdecode(found.name)
+                if not n_ahead:
+                    yield found, name, _text_of(full, name, found, config)
+                    continue
+                waiting.append((found, name, pool.submit(_text_of, full, name, found, config)))
+                if len(waiting) > n_ahead:
+                    yield _arrived(waiting)
+            while waiting:
+                yield _arrived(waiting)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _arrived(waiting: deque[tuple[Found, str, Future[bytes | str]]]) -> tuple[Found, str, bytes | str]:
+    found, name, future = waiting.popleft()
+    return found, name, future.result()
+
+
+def _text_of(full: str, shown: str, found: Found, config: SourceConfig) -> bytes | str:
+    """The content of one file, or why it is skipped: one bad file does not spoil a corpus."""
+    if found.kind != "file":
+        return OUTSIDE if found.kind == "outside" else NOT_REGULAR
     try:
-        with open(full, "rb", buffering=0) as file:  # noqa: PTH123
-            text = read_document(file)
+        text = _content(full, shown, config)
     except PermissionError:
-        raise
-    except OSError as error:
-        raise trouble(place, error) from error
+        return UNREADABLE
+    return text if len(text) <= LONGEST_DOCUMENT else TOO_LONG
+
+
+def _content(full: str, shown: str, config: SourceConfig) -> bytes:
+    """A file's bytes, decompressed when it is compressed; a little more than LONGEST_DOCUMENT when it is longer.
+
+    Raises PermissionError for a file that may not be read.
+    """
+    with _opened(full, shown) as file:
+        try:
+            text = read_document(file)
+        except OSError as error:
+            raise trouble(shown, error) from error
     if compression_of(text) is None:
         return text
-    with ByteStream(opened(full), place, config) as stream:
+    with ByteStream(_opened(full, shown), shown, config) as stream:
         return read_document(stream)
 
 
-def _walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """The files below root, as (path from root, status), in the order of the bytes of their paths.
-
-    Hidden files and directories are left out. Links to files inside are followed, links to directories are not (they
-    would repeat files); a link that leads outside, or nowhere, is given with the status of the link itself.
-    """
-    real_root = os.path.realpath(root)
-    yield from _walk_below(root, b"", real_root)
-
-
-def _walk_below(root: bytes, prefix: bytes, real_root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    directory = os.path.join(root, prefix)  # noqa: PTH118
+def _opened(full: str, shown: str) -> BinaryIO:
+    path = local_path(full)
+    if path is None:
+        return open_binary(full)
     try:
-        with os.scandir(directory) as entries:
-            found = [(entry, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        return open(path, "rb", buffering=0)  # noqa: PTH123 (bytes in names survive only here)
+    except PermissionError:
+        raise
     except OSError as error:
-        raise trouble(os.fsdecode(directory), error) from error
-    # A directory's name is compared as its children's paths are: with the slash.
-    for entry, is_directory in sorted(found, key=lambda item: item[0].name + (b"/" if item[1] else b"")):
-        relative = prefix + entry.name
-        if entry.name.startswith(b"."):
-            continue
-        if is_directory:
-            yield from _walk_below(root, relative + b"/", real_root)
-        elif (status := _status(entry, real_root)) is not None:
-            yield relative, status
-
-
-def _status(entry: os.DirEntry[bytes], real_root: bytes) -> os.stat_result | None:
-    """What an entry is; None for a link to a directory inside."""
-    try:
-        status = entry.stat(follow_symlinks=False)
-        if not stat.S_ISLNK(status.st_mode):
-            return status
-        target = os.path.realpath(entry.path)
-        inside = (target + b"/").startswith(real_root.rstrip(b"/") + b"/")
-        if not inside or not os.path.exists(target):  # noqa: PTH110
-            return status
-        followed = os.stat(target)  # noqa: PTH116
-    except OSError as error:
-        raise trouble(os.fsdecode(entry.path), error) from error
-    return None if stat.S_ISDIR(followed.st_mode) else followed
+        raise trouble(shown, error) from error

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tdtool.config import SourceConfig
 from tdtool.data.batches import TextBatch
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.source_types import OnBytes, TextSource
-from tdtool.data.readers.streams import Input
+from tdtool.data.readers.streams import ByteStream, Input
 from tdtool.data.readers.text_batches import Collector, printable
 from tdtool.data.readers.text_rows import Layout, row_blocks
 from tdtool.errors import InputError
@@ -20,46 +21,59 @@ NO_TEXT = "text field is null"
 
 def open_json_lines(source: Input) -> TextSource:
     """A source whose documents are a field of JSON objects, one a line; ids are a field too, or line numbers."""
+
+    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
+        with source.open(on_bytes) as stream:
+            yield from json_batches(stream, source.config, source.path, ledger)
+
+    return TextSource("jsonl", source.path, source.size, describe_json(source), read)
+
+
+def describe_json(source: Input) -> str:
+    """One line for the person; InputError for what is JSON and has no lines."""
     if source.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise InputError("it is a JSON array, not JSON lines", path=source.path, line=1, hint="convert it: jq -c '.[]'")
     config = source.config
     ids = "ids are line numbers" if config.id_field is None else f"ids in field {config.id_field}"
-
-    def read(ledger: Ledger, on_bytes: OnBytes) -> Iterator[TextBatch]:
-        collector = Collector(source.path, ledger)
-        with source.open(on_bytes) as stream:
-            for rows in row_blocks(stream, Layout(), source.path, ledger):
-                places = (rows_cpu.ROW_LINE, rows_cpu.TEXT_START, rows_cpu.TEXT_STOP)
-                for line, start, stop in zip(*(rows.facts[place].tolist() for place in places), strict=True):
-                    _add(rows.buffer[start:stop].tobytes(), line, source, collector)
-                    yield from collector.ready()
-        yield from collector.rest()
-
-    return TextSource("jsonl", source.path, source.size, f"JSON lines, text in field {config.field}, {ids}", read)
+    return f"JSON lines, text in field {config.field}, {ids}"
 
 
-def _add(raw: bytes, line: int, source: Input, collector: Collector) -> None:
+def json_batches(
+    stream: ByteStream, config: SourceConfig, path: str, ledger: Ledger, first_line: int = 1
+) -> Iterator[TextBatch]:
+    """Read a stream to its end as documents. first_line : of the stream in its file."""
+    collector = Collector(path, ledger)
+    for rows in row_blocks(stream, Layout(), path, ledger, first_line):
+        places = (rows_cpu.ROW_LINE, rows_cpu.TEXT_START, rows_cpu.TEXT_STOP)
+        for line, start, stop in zip(*(rows.facts[place].tolist() for place in places), strict=True):
+            _add(rows.buffer[start:stop].tobytes(), line, config, collector)
+            yield from collector.ready()
+    yield from collector.rest()
+
+
+def _add(raw: bytes, line: int, config: SourceConfig, collector: Collector) -> None:
     """Take the document of one line."""
+    path = collector.path
     if not raw.strip():
         collector.add(b"", "", line)
         return
-    record = _parsed(raw, source.path, line)
-    text = _field(record, source.config.field, "--field", source.path, line)
+    record = _parsed(raw, path, line)
+    text = _field(record, config.field, "--field", path, line)
     if text is None:
-        collector.ledger.skip(NO_TEXT, source.path, line)
+        collector.ledger.skip(NO_TEXT, path, line)
         return
     if isinstance(text, list) and all(isinstance(part, str) for part in text):
         text = "\n".join(text)
     if not isinstance(text, str):
         raise InputError(
-            f"the field {source.config.field!r} is not text but {_kind(text)}",
-            path=source.path,
+            f"the field {config.field!r} is not text but {_kind(text)}",
+            path=path,
             line=line,
             hint=f"name another with --field; this line has {_fields_of(record)}",
         )
     name = str(line)
-    if source.config.id_field is not None:
-        name = printable(_bytes(str(_field(record, source.config.id_field, "--id-field", source.path, line))))
+    if config.id_field is not None:
+        name = printable(_bytes(str(_field(record, config.id_field, "--id-field", path, line))))
     collector.add(_bytes(text), name, line)
 
 

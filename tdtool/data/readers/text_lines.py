@@ -10,6 +10,9 @@ from tdtool.data.readers.source_types import OnBytes, TextSource
 from tdtool.data.readers.streams import Input
 from tdtool.data.readers.text_rows import Layout, row_batches
 
+#: What it is, for the person.
+LINES = "text, one document a line"
+
 
 def open_lines(source: Input) -> TextSource:
     """A source whose documents are the lines of a file; ids are line numbers."""
@@ -18,4 +21,4 @@ def open_lines(source: Input) -> TextSource:
         with source.open(on_bytes) as stream:
             yield from row_batches(stream, Layout(), source.path, ledger)
 
-    return TextSource("lines", source.path, source.size, "text, one document a line", read)
+    return TextSource("lines", source.path, source.size, LINES, read)

@@ -19,9 +19,6 @@ from tdtool.kernels.rows_cpu import NO_BYTE
 
 RAGGED = "wrong number of columns"
 
-#: Rows seen before a majority of ragged ones is called an error; the end of the input decides in any case.
-_RAGGED_COUNT_FROM = 1000
-
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -46,25 +43,46 @@ class Rows:
     facts: NDArray[np.int64]
 
 
-def row_batches(stream: ByteStream, layout: Layout, path: str, ledger: Ledger) -> Iterator[TextBatch]:
-    """Read a stream to its end as documents. Ragged, empty and endless rows go to the ledger."""
-    check = _RaggedCheck(layout, path)
-    header = layout.has_header
-    for rows in row_blocks(stream, layout, path, ledger):
+def row_batches(
+    stream: ByteStream, layout: Layout, path: str, ledger: Ledger, first_line: int = 1
+) -> Iterator[TextBatch]:
+    """Read a stream to its end as documents. Ragged, empty and endless rows go to the ledger, in order.
+
+    first_line : of the stream in its file; above 1 there is neither a header nor a byte order mark. Whether too many
+    rows are ragged is for the caller to find out, when all of the file is read: refuse_ragged.
+    """
+    header = layout.has_header and first_line == 1
+    for rows in row_blocks(stream, layout, path, ledger, first_line):
         facts = rows.facts[:, 1:] if header else rows.facts
         header = False
-        good = check.good(facts, ledger)
-        for batch in _cut(facts[:, good], rows.buffer, layout, path, ledger):
-            ledger.use(len(batch.ids))
-            yield batch
-    check.finish()
+        good = _good(facts, layout, path, ledger)
+        if good.any():
+            yield _batch(facts[:, good], rows.buffer, layout, path, ledger)
 
 
-def row_blocks(stream: ByteStream, layout: Layout, path: str, ledger: Ledger) -> Iterator[Rows]:
+def refuse_ragged(layout: Layout, path: str, ledger: Ledger) -> None:
+    """Raise InputError when more than half of the rows of a whole file are ragged."""
+    ragged = ledger.skips.get(RAGGED)
+    if ragged is not None and 2 * ragged.count > ledger.rows_in:
+        first_line = int(ragged.examples[0].rpartition(":")[2])
+        raise too_ragged(ragged.count, ledger.rows_in, layout.n_columns, path, first_line)
+
+
+def too_ragged(n_ragged: int, n_rows: int, n_columns: int, path: str, line: int) -> InputError:
+    """The error for a file most rows of which have another number of columns. line : of the first that has."""
+    return InputError(
+        f"{n_ragged:,} of {n_rows:,} rows do not have {n_columns} columns; this is the first",
+        path=path,
+        line=line,
+        hint="name the format that fits: --format lines|csv|tsv|jsonl",
+    )
+
+
+def row_blocks(stream: ByteStream, layout: Layout, path: str, ledger: Ledger, first_line: int = 1) -> Iterator[Rows]:
     """The rows of a stream, some megabytes at a time. What is yielded is valid until the next is asked for."""
-    if stream.peek(3) == BYTE_ORDER_MARK:
+    if first_line == 1 and stream.peek(3) == BYTE_ORDER_MARK:
         stream.read(3)
-    buffer, filled, line = np.empty(BATCH_BYTES, np.uint8), 0, 1
+    buffer, filled, line = np.empty(BATCH_BYTES, np.uint8), 0, first_line
     out = np.empty((rows_cpu.N_FACTS, BATCH_DOCUMENTS), np.int64)
     final = False
     while not final:
@@ -147,19 +165,21 @@ def _unclosed(path: str, line: int) -> InputError:
     )
 
 
-def _cut(
-    facts: NDArray[np.int64], buffer: NDArray[np.uint8], layout: Layout, path: str, ledger: Ledger
-) -> Iterator[TextBatch]:
-    """Rows as a batch of text. facts : (N_FACTS, n) int64, only rows that have their columns."""
-    starts, stops = facts[rows_cpu.TEXT_START], facts[rows_cpu.TEXT_STOP]
-    lengths = stops - starts
-    keep = (lengths > 0) & (lengths <= LONGEST_DOCUMENT)
-    for line, length in zip(facts[rows_cpu.ROW_LINE, ~keep].tolist(), lengths[~keep].tolist(), strict=True):
-        ledger.skip(TOO_LONG if length else EMPTY, path, line)
-    if not keep.all():
-        facts = facts[:, keep]
-    if not facts.shape[1]:
-        return
+def _good(facts: NDArray[np.int64], layout: Layout, path: str, ledger: Ledger) -> NDArray[np.bool_]:
+    """Which rows are documents ((n,) bool); the others go to the ledger, in the order of their lines."""
+    lengths = facts[rows_cpu.TEXT_STOP] - facts[rows_cpu.TEXT_START]
+    ragged = facts[rows_cpu.N_FIELDS] != layout.n_columns if layout.n_columns else np.zeros(lengths.size, np.bool_)
+    if layout.n_columns > 1:
+        ragged &= facts[rows_cpu.BLANK] == 0
+    good = (lengths > 0) & (lengths <= LONGEST_DOCUMENT) & ~ragged
+    for row in np.flatnonzero(~good).tolist():
+        reason = RAGGED if ragged[row] else EMPTY if lengths[row] <= LONGEST_DOCUMENT else TOO_LONG
+        ledger.skip(reason, path, int(facts[rows_cpu.ROW_LINE, row]))
+    return good
+
+
+def _batch(facts: NDArray[np.int64], buffer: NDArray[np.uint8], layout: Layout, path: str, ledger: Ledger) -> TextBatch:
+    """Rows as a batch of text. facts : (N_FACTS, n) int64, only rows that are documents."""
     text, offsets = rows_cpu.gather(
         buffer,
         np.ascontiguousarray(facts[rows_cpu.TEXT_START]),
@@ -169,7 +189,8 @@ def _cut(
     )
     lines = facts[rows_cpu.ROW_LINE].copy()
     ids = list(map(str, lines.tolist())) if layout.id_column < 0 else _ids(buffer, facts, layout, lines)
-    yield TextBatch(text, offsets, ids, path, lines)
+    ledger.use(len(ids))
+    return TextBatch(text, offsets, ids, path, lines)
 
 
 def _ids(buffer: NDArray[np.uint8], facts: NDArray[np.int64], layout: Layout, lines: NDArray[np.int64]) -> list[str]:
@@ -190,39 +211,3 @@ def _ids(buffer: NDArray[np.uint8], facts: NDArray[np.int64], layout: Layout, li
     if "" in ids:
         ids = [name or f"line {line}" for name, line in zip(ids, lines.tolist(), strict=True)]
     return ids
-
-
-class _RaggedCheck:
-    """Counts rows with too few or too many columns; more than half of them is an error."""
-
-    def __init__(self, layout: Layout, path: str) -> None:
-        self._expected, self._path = layout.n_columns, path
-        self._rows, self._bad, self._first_bad = 0, 0, 0
-
-    def good(self, facts: NDArray[np.int64], ledger: Ledger) -> NDArray[np.bool_]:
-        """Which rows have their columns ((n,) bool); the others go to the ledger."""
-        if not self._expected:
-            return np.ones(facts.shape[1], np.bool_)
-        good = facts[rows_cpu.N_FIELDS] == self._expected
-        blank = facts[rows_cpu.BLANK] == 1 if self._expected > 1 else np.zeros(good.size, np.bool_)
-        for line in facts[rows_cpu.ROW_LINE, blank].tolist():
-            ledger.skip(EMPTY, self._path, line)
-        bad = facts[rows_cpu.ROW_LINE, ~good & ~blank].tolist()
-        for line in bad:
-            ledger.skip(RAGGED, self._path, line)
-        self._rows += facts.shape[1]
-        self._first_bad = self._first_bad or (bad[0] if bad else 0)
-        self._bad += len(bad)
-        if self._rows >= _RAGGED_COUNT_FROM:
-            self.finish()
-        return good
-
-    def finish(self) -> None:
-        """Raise InputError when most rows are ragged."""
-        if 2 * self._bad > self._rows:
-            raise InputError(
-                f"{self._bad:,} of {self._rows:,} rows do not have {self._expected} columns; this is the first",
-                path=self._path,
-                line=self._first_bad,
-                hint="name the format that fits: --format lines|csv|tsv|jsonl",
-            )
