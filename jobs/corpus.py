@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tdtool.data.corpus import OUT_OF_VOCABULARY, Corpus, Rows, term_map, translated
 from tdtool.data.corpus_parquet import ParquetCorpus
 from tdtool.data.ledger import Ledger
+from tdtool.data.readers import places
 from tdtool.errors import InputError
 from tdtool.jobs.groups import group_count, group_size, members
 from tdtool.jobs.progress import carried, run_job
@@ -76,7 +77,7 @@ class SparkCorpus:
     @classmethod
     def from_parquet(cls, context: SparkContext, place: str) -> SparkCorpus:
         """A corpus store of Parquet parts, at a path or URI that every executor can read."""
-        store = ParquetCorpus.open(place, check=False)  # a part is looked at by whoever reads it
+        store = ParquetCorpus.open(places.absolute(place), check=False)  # a part is looked at by whoever reads it
         read, names = functools.partial(_part_rows, store), functools.partial(_part_names, store)
         found = _read_by_executors(context, store, store.starts, read, names)
         return dataclasses.replace(found, rows=persisted(found.rows))  # not decoded anew for every step

@@ -42,9 +42,9 @@ def write_corpus(
     if not output.rstrip("/").lower().endswith(_PARQUET):
         _write_file(context, corpus, Path(output), (frequency, count), about, force=force)
         return
-    with new_store(output, force=force):
+    with new_store(output, force=force) as place:
         # Parts are named after what they hold: a task that runs twice writes the same file.
-        write = carried(functools.partial(_written, output))
+        write = carried(functools.partial(_written, place))
         parts: list[PartFacts] = run_job(context, "writing", corpus.rows.zip(corpus.ids).map(write).collect)
         write_manifest(output, parts, corpus.vocabulary, frequency, count, about)
 

@@ -112,18 +112,14 @@ class SparkEngine:
         else:
             places = functools.partial(_without_rows, self.corpus.starts)
             totals = self.corpus.anchors.mapPartitions(places).mapPartitions(carried(task.sums_without_rows))
-        tree = PartialTree(count)
-        lost = []
-        for group, partials in run_job(self._context, about, totals.collect):
-            if partials is None:
-                lost.append(group)
-            else:
-                tree.add(group, partials)
+        found: list[Total] = run_job(self._context, about, totals.collect)
+        lost = [group for group, partials in found if partials is None]
         if lost:
-            sums = carried(task.sums)
-            for group, partials in run_job(
-                self._context, about, lambda: self._context.runJob(self.corpus.rows, sums, lost)
-            ):
+            again = carried(task.sums)
+            found += run_job(self._context, about, lambda: self._context.runJob(self.corpus.rows, again, lost))
+        tree = PartialTree(count)
+        for group, partials in found:
+            if partials is not None:
                 tree.add(group, partials)
         return tree.root()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tdtool import log
 from tdtool.errors import ClusterError, ResourceError, TdtoolError
+from tdtool.jobs.aside import Aside
 from tdtool.jobs.failures import words_of
 from tdtool.jobs.spark_settings import may_be_seen
 
@@ -123,7 +124,7 @@ def _disconnect(gateway: Any) -> None:
     from pyspark import SparkContext
 
     SparkContext._gateway = SparkContext._jvm = None
-    gateway.shutdown()
+    Aside(gateway.shutdown).wait(_END_SECONDS)
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Partitions whose answers the driver takes at a time.
 _WAVE = 256
-#: Splits whose words one task merges.
-_SPLITS_A_SHARE = 16
+#: Splits for each task that merges what splits say, and such tasks at most: each gets a piece from every split.
+_SPLITS_A_SHARE, _MOST_SHARES = 16, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def in_waves(rdd: RDD[T], about: str, wave: int) -> Iterator[T]:
 
 def share_count(records: RDD[Any]) -> int:
     """Tasks that bring together what all splits say of a word."""
-    return -(-records.getNumPartitions() // _SPLITS_A_SHARE)
+    return min(-(-records.getNumPartitions() // _SPLITS_A_SHARE), _MOST_SHARES)
 
 
 def _itself(share: int) -> int:

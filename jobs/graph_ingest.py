@@ -166,8 +166,8 @@ def write_graph_store(
             force=force,
         )
         return
-    with new_store(output, force=force):
-        write = carried(functools.partial(write_node_part, output))
+    with new_store(output, force=force) as place:
+        write = carried(functools.partial(write_node_part, place))
         parts = graph.gathering.collected(graph.rows.map(write), "writing")
         write_graph_manifest(
             output, parts, graph.names(), n_left=graph.n_left, weighted=graph.weighted, attributes=about

@@ -6,18 +6,18 @@ import functools
 import itertools
 import json
 import re
-import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from tdtool import errors, log
 from tdtool.errors import TdtoolError
+from tdtool.jobs.aside import Aside
 from tdtool.jobs.failures import job_error
 from tdtool.jobs.session import last_words
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
+    from pyspark import SparkContext, StatusTracker
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,77 +83,63 @@ def _error_in(text: str) -> TdtoolError | None:
 def run_job(context: SparkContext, about: str, action: Callable[[], T]) -> T:
     """What the action returns; it starts Spark jobs (collect ...). about : what the user reads beside the progress.
 
-    The action runs in a thread of its own, and signals are heard in this one. Errors come as our own: those of a task
-    wrapped by `carried` as they were raised, a cluster's as ClusterError or ResourceError.
+    The action runs in a thread of its own, and signals are heard in this one: an interrupted job is cancelled. Errors
+    come as our own: those of a task wrapped by `carried` as they were raised, a cluster's as ClusterError or
+    ResourceError.
     """
-    job = _Job(context, about, action)
-    threading.Thread(target=job.run, daemon=True).start()
+    group = f"tdtool-{next(_numbers)}"
+
+    def grouped() -> T:
+        context.setJobGroup(group, about)
+        return action()
+
+    job = Aside(grouped)
     try:
         with log.task(about) as bar:
-            job.watch(bar)
+            _watch(job, context, group, bar)
     except BaseException:
-        job.cancel()
+        _cancel(job, context, group)
         raise
-    if job.failure is not None:
-        error = _error_in(str(job.failure)) or job_error(job.failure, about, functools.partial(last_words, context))
-        raise error from job.failure
-    return cast(T, job.result)
+    if job.error is not None:
+        ours = _error_in(str(job.error))
+        raise ours or job_error(job.error, about, functools.partial(last_words, context)) from job.error
+    return job.result
 
 
-class _Job:
-    """An action under way, with a job group of its own."""
+def _watch(job: Aside, context: SparkContext, group: str, bar: log.Task) -> None:
+    """Return when the job is done, with progress on the bar until then."""
+    if job.wait(_MOMENT):
+        return
+    tasks = _Tasks()
+    counting = Aside(lambda: tasks.count(job, context.statusTracker(), group))
+    shown = 0
+    while not job.wait(_MOMENT):
+        bar.total(tasks.known)
+        bar.advance(tasks.completed - shown)
+        shown = tasks.completed
+    counting.wait(_MOMENT)
+    if counting.error is not None:
+        log.detail(f"no progress was to be seen: {counting.error}")
 
-    def __init__(self, context: SparkContext, about: str, action: Callable[[], Any]) -> None:
-        self._context, self._about, self._action = context, about, action
-        self._group = f"tdtool-{next(_numbers)}"
-        self._done = threading.Event()
-        self._tasks = (0, 0)  # completed, all that are known
-        self.result: Any = None
-        self.failure: Exception | None = None
 
-    def run(self) -> None:
-        """The action; what it raises is kept for whoever watches."""
-        try:
-            self._context.setJobGroup(self._group, self._about)
-            self.result = self._action()
-        except Exception as error:
-            self.failure = error
-        finally:
-            self._done.set()
+class _Tasks:
+    """How many tasks a group of jobs has, and how many of them are done."""
 
-    def watch(self, bar: log.Task) -> None:
-        """Return when it is done, with progress on the bar until then."""
-        if self._done.wait(_MOMENT):
-            return
-        threading.Thread(target=self._count, daemon=True).start()
-        shown = 0
-        while not self._done.wait(_MOMENT):
-            completed, known = self._tasks
-            bar.total(known)
-            bar.advance(completed - shown)
-            shown = completed
+    known, completed = 0, 0
 
-    def cancel(self) -> None:
-        """End it, from another thread: a signal may have cut this one's talk with the JVM in the middle of a word."""
-        cancelling = threading.Thread(target=self._cancel, daemon=True)
-        cancelling.start()
-        cancelling.join(_CANCEL_SECONDS)
-        self._done.wait(_CANCEL_SECONDS)
+    def count(self, job: Aside, tracker: StatusTracker, group: str) -> None:
+        """Look again and again until the job is done."""
+        while not job.wait(_MOMENT):
+            jobs = [tracker.getJobInfo(number) for number in tracker.getJobIdsForGroup(group)]
+            numbers = {stage for found in jobs if found is not None for stage in found.stageIds}
+            stages = [stage for stage in map(tracker.getStageInfo, numbers) if stage is not None]
+            self.known = sum(stage.numTasks for stage in stages)
+            self.completed = sum(stage.numCompletedTasks for stage in stages)
 
-    def _cancel(self) -> None:
-        try:
-            self._context.cancelJobGroup(self._group)
-        except Exception as error:
-            log.detail(f"{self._about}: not cancelled: {error}")
 
-    def _count(self) -> None:
-        """Look at how far the tasks are, until the job is done."""
-        try:
-            tracker = self._context.statusTracker()
-            while not self._done.wait(_MOMENT):
-                jobs = [tracker.getJobInfo(number) for number in tracker.getJobIdsForGroup(self._group)]
-                numbers = {stage for job in jobs if job is not None for stage in job.stageIds}
-                stages = [stage for stage in map(tracker.getStageInfo, numbers) if stage is not None]
-                self._tasks = sum(s.numCompletedTasks for s in stages), sum(s.numTasks for s in stages)
-        except Exception as error:
-            log.detail(f"{self._about}: no progress to be seen: {error}")
+def _cancel(job: Aside, context: SparkContext, group: str) -> None:
+    """End a job that nobody waits for any more; by the same signal its Java process may be gone."""
+    cancelling = Aside(lambda: context.cancelJobGroup(group))
+    if not cancelling.wait(_CANCEL_SECONDS) or cancelling.error is not None:
+        log.detail(f"not cancelled: {cancelling.error or 'Spark does not answer'}")
+    job.wait(_CANCEL_SECONDS)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tdtool import log
 from tdtool.config import SparkConfig
 from tdtool.errors import ClusterError, MissingExtraError, UsageError
 from tdtool.jobs import failures, spark_settings
+from tdtool.jobs.aside import Aside
 from tdtool.jobs.gateway import Jvm, java_process, variables
 from tdtool.jobs.java import find_java
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _SET_BY_SPARK = ("SPARK_AUTH_SOCKET_TIMEOUT", "SPARK_BUFFER_SIZE")
 _MOMENT = 0.1
-_QUIET_SECONDS = 5  # before the user is told what we wait for
 _CONNECT_SECONDS = 8  # that a master may take to accept a connection
 _STOP_SECONDS = 20
 #: Seconds that a master may take to take us in, and then to give us an executor; a queue of YARN's may take long.
@@ -182,9 +182,8 @@ def _context(gateway: Any, settings: Mapping[str, str], patience: float, jvm: Jv
         conf.set(name, value)
     where = str(conf.get("spark.master"))
     started: list[SparkContext] = []
-    # In a thread of its own: Spark takes the handler of SIGINT in the main one, and an exception from a signal in the
-    # middle of an exchange with the JVM leaves half of an answer behind.
-    start = _Aside(lambda: started.append(SparkContext(conf=conf, gateway=gateway, batchSize=1)))
+    # Aside also because Spark takes the handler of SIGINT when it starts in the main thread.
+    start = Aside(lambda: started.append(SparkContext(conf=conf, gateway=gateway, batchSize=1)))
     try:
         if not start.wait(patience, f"waiting for {where}"):
             raise ClusterError(f"{where} did not answer within {patience:.0f} s", hint="is it a Spark master?")
@@ -204,7 +203,7 @@ def _stop(context: SparkContext, jvm: Jvm | None) -> None:
     """End the application; what does not end in time ends with its process."""
     if jvm is not None and jvm.ended():
         context._jsc = None
-    stop = _Aside(context.stop)
+    stop = Aside(context.stop)
     if not stop.wait(_STOP_SECONDS, "waiting for Spark to end") or stop.error is not None:
         log.detail(f"Spark did not end by itself: {stop.error or 'it takes too long'}")
 
@@ -225,31 +224,7 @@ def _wait_for_executors(context: SparkContext, patience: float) -> None:
         if time.monotonic() < until:
             ready.set()
 
-    watching = _Aside(watch)
-    watching.wait(patience + _QUIET_SECONDS, f"waiting for resources of {context.master}")
+    watching = Aside(watch)
+    watching.wait(patience + _CONNECT_SECONDS, f"waiting for resources of {context.master}")
     if not ready.is_set():
         raise failures.no_executors(context.master, conf, patience) from watching.error
-
-
-class _Aside:
-    """Runs a function in a thread of its own, and waits for it where signals are heard."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.error: Exception | None = None
-        self._function, self._done = function, threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self._function()
-        except Exception as error:
-            self.error = error
-        finally:
-            self._done.set()
-
-    def wait(self, seconds: float, about: str) -> bool:
-        """Whether it is done by then; the user hears what we wait for when that takes long."""
-        if not self._done.wait(min(seconds, _QUIET_SECONDS)):
-            log.note(about)
-            self._done.wait(max(0, seconds - _QUIET_SECONDS))
-        return self._done.is_set()

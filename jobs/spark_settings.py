@@ -23,6 +23,13 @@ _ATTEMPTS = 4  # of a task before a run fails, as on a cluster; Spark's own loca
 _SECRET = re.compile(r"secret|password|token|access[.]?key|credential", re.IGNORECASE)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PASSED_ON = ("OPENBLAS_CORETYPE", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "NUMBA_CPU_NAME", "TDTOOL_VECTOR_BYTES")
+#: YARN's clients try for a quarter of an hour to reach a manager that is not there.
+_YARN = {
+    "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": "20000",
+    "spark.hadoop.yarn.resourcemanager.connect.retry-interval.ms": "2000",
+    "spark.hadoop.ipc.client.connect.max.retries": "3",
+}
+_DAEMON = "tdtool.jobs.python_daemon"
 _SOCKET_NAME = 48  # "/.", a UUID and ".sock": a path to a socket has at most 107 bytes
 _URL_HINT = "write local[N], local-cluster[WORKERS,CORES,MB], spark://HOST:PORT, yarn or k8s://HOST:PORT"
 
@@ -89,6 +96,7 @@ def own_settings(master: str, config: SparkConfig, data_bytes: int, scratch: Pat
         "spark.driver.maxResultSize": f"{heap * 3 // 4}m",
         "spark.driver.extraJavaOptions": java,
         "spark.executor.extraJavaOptions": java,
+        "spark.python.daemon.module": _DAEMON,
         **executor_environment(os.environ, code_folder()),
     }
     cluster = _LOCAL_CLUSTER.fullmatch(master)
@@ -105,7 +113,9 @@ def cluster_settings(config: SparkConfig) -> dict[str, str]:
     """Settings for a cluster of somebody else's: what the user said, and the environment of the Python workers."""
     check_memory(config)
     settings = executor_environment(os.environ, code_folder())
-    settings["spark.ui.showConsoleProgress"] = "false"
+    settings |= {"spark.ui.showConsoleProgress": "false", "spark.python.daemon.module": _DAEMON}
+    if config.master == "yarn":
+        settings |= _YARN
     if config.master:
         settings["spark.master"] = check_master(config.master)
     if config.executor_memory:

@@ -64,7 +64,7 @@ def ingest(
     moments_config: MomentsConfig | None,
     workers: int | None,
 ) -> None:
-    """Read documents or a graph into a store, once for many runs.
+    """Read documents or a graph into a file, once for many runs.
 
     SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
     or compressed; tar or zip of text files), or - for standard input. The format is recognised.

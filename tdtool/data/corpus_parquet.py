@@ -16,7 +16,15 @@ from tdtool import log
 from tdtool.data.corpus import Corpus, Rows
 from tdtool.data.ledger import Ledger
 from tdtool.data.parquet_folder import PartFacts, damaged, read_file, write_file
-from tdtool.data.parquet_manifest import OWN_ATTRIBUTES, Manifest, check_files, get_manifest, ledger_of, put_manifest
+from tdtool.data.parquet_manifest import (
+    OWN_ATTRIBUTES,
+    Manifest,
+    check_files,
+    check_written,
+    get_manifest,
+    ledger_of,
+    put_manifest,
+)
 from tdtool.data.parquet_parts import check_sizes, fault_in, in_order, read_part, write_part
 from tdtool.data.parquet_table import MOST_FILE_BYTES, decoded, encoded
 from tdtool.errors import InputError
@@ -133,6 +141,7 @@ def write_manifest(
     Each partition is read once more for the digest, one after the other.
     """
     ordered = tuple(sorted(parts, key=lambda part: part.index))
+    check_written(place, ordered)
     words = Terms([as_bytes(term).decode() for term in vocabulary], document_frequency, count)
     digest = CorpusDigest(sum(part.n_rows for part in ordered), sum(part.n_entries for part in ordered))
     with log.task("checking", total=len(ordered)) as bar:

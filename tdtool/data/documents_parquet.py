@@ -13,8 +13,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tdtool.data.parquet_folder import PartFacts, damaged, has, is_there, part_file, read_file, write_file
-from tdtool.data.parquet_manifest import OWN_ATTRIBUTES, Manifest, check_files, get_manifest, put_manifest
+from tdtool.data.parquet_folder import PartFacts, damaged, is_there, part_file, read_file, write_file
+from tdtool.data.parquet_manifest import (
+    OWN_ATTRIBUTES,
+    Manifest,
+    check_files,
+    check_written,
+    get_manifest,
+    put_manifest,
+)
 from tdtool.data.parquet_table import MOST_FILE_BYTES, decoded, encoded
 from tdtool.store.digest import array_digest, as_bytes, bytes_digest, content_digest
 from tdtool.store.schema import DOCUMENTS
@@ -81,10 +88,9 @@ def write_documents_manifest(
     parts : of all partitions, in any order; attributes : how the topics were found, as JSON values; held_out : whether
     the partitions say which documents were.
     """
+    check_written(place, parts)
     ordered, start = [], 0
     for part in sorted(parts, key=lambda part: part.index):
-        if not has(place, part.file):
-            raise damaged(place, part.file, "a file of the store is missing")
         ordered.append(dataclasses.replace(part, start=start))
         start += part.n_rows
     digest = content_digest(DOCUMENTS.name, DOCUMENTS.version, {f"{part.index:09d}": part.digest for part in ordered})

@@ -18,7 +18,15 @@ from tdtool.data.graph import Graph
 from tdtool.data.graph_store import NodeRows, open_graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.parquet_folder import PartFacts, damaged, read_file, write_file
-from tdtool.data.parquet_manifest import OWN_ATTRIBUTES, Manifest, check_files, get_manifest, ledger_of, put_manifest
+from tdtool.data.parquet_manifest import (
+    OWN_ATTRIBUTES,
+    Manifest,
+    check_files,
+    check_written,
+    get_manifest,
+    ledger_of,
+    put_manifest,
+)
 from tdtool.data.parquet_parts import check_sizes, in_order, read_node_part, write_node_part
 from tdtool.data.parquet_table import MOST_FILE_BYTES, decoded, encoded
 from tdtool.store import hdf5
@@ -124,6 +132,7 @@ def write_graph_manifest(
     config, argv, as JSON values. Each partition is read once more for the digest, one after the other.
     """
     ordered = tuple(sorted(parts, key=lambda part: part.index))
+    check_written(place, ordered)
     digest = GraphDigest(len(names), sum(part.n_entries for part in ordered), weighted=weighted)
 
     def read(index: int) -> NodeRows:

@@ -29,7 +29,7 @@ from tdtool.data.parquet_folder import (
     write_file,
 )
 from tdtool.data.readers import places
-from tdtool.errors import InputError
+from tdtool.errors import InputError, UsageError
 from tdtool.store.schema import CORPUS, DOCUMENTS, GRAPH, FileSchema
 
 #: What a store has besides its partitions.
@@ -71,9 +71,9 @@ class Manifest(NamedTuple):
 
 
 @contextlib.contextmanager
-def new_store(place: str, *, force: bool = False) -> Iterator[None]:
+def new_store(place: str, *, force: bool = False) -> Iterator[str]:
     """Write a store in the block, its manifest last (`put_manifest`). A block that fails leaves what was there before,
-    and nothing else.
+    and nothing else. Gives the place as other processes find it.
 
     force : replace a store that is there. UsageError, before the block, when the store cannot be written.
     """
@@ -82,7 +82,7 @@ def new_store(place: str, *, force: bool = False) -> Iterator[None]:
     places.make_directory(place)
     with locked(place):
         try:
-            yield
+            yield places.absolute(place)
         except BaseException:
             _clear(place)
             if not was_there and not list_names(place):
@@ -140,6 +140,15 @@ def check_files(place: str, manifest: Manifest) -> None:
     if missing:
         more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
         raise damaged(place, missing[0], f"a file of the store is missing{more}")
+
+
+def check_written(place: str, parts: Sequence[PartFacts]) -> None:
+    """UsageError unless partitions that were written, maybe by other machines, are seen from here."""
+    missing = len({part.file for part in parts}.difference(list_names(place)))
+    if missing:
+        what = f"{missing:,} of {len(parts):,} partitions that were written are not seen from this machine"
+        hint = "name a place that all machines share, such as s3a://BUCKET/NAME.parquet or a mounted directory"
+        raise UsageError(what, path=place, hint=hint)
 
 
 def check_parts(parts: Sequence[PartFacts], place: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.data.corpus import Partials, Rows, State
-from tdtool.kernels import topic_cpu
+from tdtool.kernels import sparse_cpu, topic_cpu
 from tdtool.models.held_out import document_keys
 
 _MAX_SWEEPS = 100
@@ -30,6 +30,15 @@ def document_topic(rows: Rows, word_topic: NDArray[np.float32], alpha: NDArray[n
     """Posterior mean shares of topics, (D_p, T) float32, rows sum to 1: (alpha + expected) / (sum alpha + length)."""
     gamma = expected_counts(rows, rows.counts, word_topic, alpha) + alpha
     return gamma / gamma.sum(axis=1, keepdims=True)
+
+
+def documents_step(
+    rows: Rows, state: State, word_topic: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> tuple[Partials, State]:
+    """document_topic (D_p, T) float32 and lengths (D_p,) int64 of one partition."""
+    lengths = np.empty(rows.n_documents)
+    sparse_cpu.row_sums(rows.indptr, rows.counts, lengths)
+    return (document_topic(rows, word_topic, alpha), lengths.astype(np.int64)), {}
 
 
 def completion_step(

@@ -51,6 +51,12 @@ def first_moment_step(rows: Rows, state: State, held_out: NDArray[np.int64], n_t
     return (words, diagonal, np.array([lengths.sum(), used.sum()])), {}
 
 
+def vocabulary_step(rows: Rows, state: State, n_terms: int) -> tuple[Partials, State]:
+    """Partials (V,) int64: documents that use each word, and uses."""
+    frequency = np.bincount(rows.indices, minlength=n_terms)
+    return (frequency, np.bincount(rows.indices, rows.counts, minlength=n_terms).astype(np.int64)), {}
+
+
 def pair_step(
     rows: Rows, state: State, held_out: NDArray[np.int64], block: NDArray[np.float32]
 ) -> tuple[Partials, State]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tdtool import __version__
+from tdtool.errors import ClusterError
 from tdtool.run.bench_machine import measure
 from tdtool.run.machine import available_cores, available_memory, total_memory
 
@@ -21,12 +22,13 @@ _PERSONAL = ("dev", "all")
 
 
 def examine(*, bench: bool = False) -> dict[str, dict[str, Any]]:
-    """Facts by title: system, threads, packages, extras, and with `bench` what the machine can do."""
+    """Facts by title: system, threads, packages, extras, Spark, and with `bench` what the machine can do."""
     report = {
         "System": _system(),
         "Threads": _threads(),
         "Packages": {name: _version(name) or "missing" for name in _requirements("")},
         "Optional extras": _extras(),
+        "Spark": _spark(),
     }
     return {**report, "Measured": measure()} if bench else report
 
@@ -64,10 +66,7 @@ def _threads() -> dict[str, Any]:
         facts[f"{Path(pool['filepath']).name}"] = (
             f"{kind}, {pool.get('architecture', '?')}, {pool['num_threads']} threads"
         )
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        if name in os.environ:
-            facts[name] = os.environ[name]
-    return facts
+    return facts | _set("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def _extras() -> dict[str, Any]:
@@ -83,6 +82,22 @@ def _extras() -> dict[str, Any]:
             present if complete else f"pip install 'tdtool[{extra}]'" + (f"  (has {present})" if present else "")
         )
     return found
+
+
+def _spark() -> dict[str, Any]:
+    """What --master would use: the Java, or why there is none."""
+    from tdtool.jobs.java import find_java
+
+    try:
+        java = str(find_java())
+    except ClusterError as error:
+        java = error.what
+    return {"pyspark": _version("pyspark") or "missing", "Java": java, **_set("SPARK_HOME", "JAVA_HOME")}
+
+
+def _set(*names: str) -> dict[str, str]:
+    """Variables of the environment that are set."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _requirements(extra: str) -> list[str]:

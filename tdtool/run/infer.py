@@ -12,13 +12,14 @@ import numpy as np
 from tdtool.config import IngestConfig, SourceConfig, SparkConfig, as_json
 from tdtool.data.ledger import Ledger
 from tdtool.engine import Engine
+from tdtool.models.inference import documents_step
+from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
-from tdtool.run.topics import documents_step, write_ids
+from tdtool.run.topics import write_ids
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import export_all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def infer_documents(
     ) as engine:
         documents = engine.corpus
         words = _write(output, engine, stored, corpus, config, force)
-        export_all(output, exports, force=force)
+        export_documents(engine, output, exports, stored.word_topic, stored.alpha, spark=spark, force=force)
         seconds = time.perf_counter() - started
         return InferenceResult(output, documents.n_documents, stored.alpha.size, words, documents.ledger, seconds)
 

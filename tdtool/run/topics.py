@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.config import IngestConfig, SparkConfig, TopicsConfig, as_json
-from tdtool.data.corpus import CorpusFacts, Partials, Rows, State
+from tdtool.data.corpus import CorpusFacts
 from tdtool.data.ledger import Ledger
 from tdtool.engine import Engine
 from tdtool.errors import InputError, UsageError
-from tdtool.kernels import sparse_cpu
 from tdtool.models.coherence import top_words
-from tdtool.models.inference import document_topic
+from tdtool.models.inference import documents_step
+from tdtool.models.topic_model import TopicModel
+from tdtool.moments.pairs import vocabulary_step
 from tdtool.run.choose import Candidate, candidate_sizes, choose_n_topics
+from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
 from tdtool.run.fit import TopicFit, TopicFitter, document_sets
 from tdtool.run.outputs import check_outputs
 from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
-from tdtool.store.exports import export_all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ def fit_topics(
         fit, table = _choose(fitter, corpus, topics, source)
         engine.drop("whitened", "triple_scale", "expected")
         _write(output, engine, fit, table, ingest, topics, source, force)
-        export_all(output, exports, force=force)
+        _export(output, engine, fit.model, topics, exports, spark=spark, force=force)
         return TopicsResult(
             path=output,
             fit=fit,
@@ -129,6 +130,21 @@ def fit_topics(
             ledger=corpus.ledger,
             seconds=time.perf_counter() - started,
         )
+
+
+def _export(
+    output: Path,
+    engine: Engine,
+    model: TopicModel,
+    config: TopicsConfig,
+    exports: tuple[str, ...],
+    *,
+    spark: SparkConfig | None,
+    force: bool,
+) -> None:
+    held_out = document_sets(engine.corpus.n_documents, config).held_out
+    alpha = model.alpha.astype(np.float32)
+    export_documents(engine, output, exports, model.word_topic, alpha, held_out=held_out, spark=spark, force=force)
 
 
 def _check_size(corpus: CorpusFacts, config: TopicsConfig, source: str) -> None:
@@ -168,15 +184,6 @@ def need_some(n_topics: int, source: str) -> int:
         what = "no document has the 3 words in the vocabulary that a third moment needs"
         raise InputError(what, path=source, hint="keep more words (--min-df 1 --max-df 1.0), or give longer documents")
     return n_topics
-
-
-def documents_step(
-    rows: Rows, state: State, word_topic: NDArray[np.float32], alpha: NDArray[np.float32]
-) -> tuple[Partials, State]:
-    """document_topic (D_p, T) float32 and lengths (D_p,) int64 of one partition."""
-    lengths = np.empty(rows.n_documents)
-    sparse_cpu.row_sums(rows.indptr, rows.counts, lengths)
-    return (document_topic(rows, word_topic, alpha), lengths.astype(np.int64)), {}
 
 
 def _write(
@@ -225,12 +232,6 @@ def write_vocabulary(writer: hdf5.Writer, engine: Engine) -> None:
     frequency, count = engine.map_reduce(vocabulary_step, engine.corpus.n_terms, about="vocabulary")
     writer.put("vocabulary/document_frequency", frequency)
     writer.put("vocabulary/count", count)
-
-
-def vocabulary_step(rows: Rows, state: State, n_terms: int) -> tuple[Partials, State]:
-    """Partials (V,) int64: documents that use each word, and uses."""
-    frequency = np.bincount(rows.indices, minlength=n_terms)
-    return (frequency, np.bincount(rows.indices, rows.counts, minlength=n_terms).astype(np.int64)), {}
 
 
 def write_ids(writer: hdf5.Writer, corpus: CorpusFacts) -> None:

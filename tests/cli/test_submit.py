@@ -382,6 +382,13 @@ def test_refuses_settings_that_the_command_would_refuse(run: Run, spark_home: Pa
     assert settings.FILE in ran.err
 
 
+def test_settings_of_the_command_count(run: Run, spark_home: Path) -> None:
+    asked = ("submit", "topics", "c", "--master", "yarn", "--deploy-mode", "cluster", "--print")
+    assert run(*asked).code == 2
+    Path(settings.FILE).write_text('[topics]\noutput = "s3://b/r.h5"\n')
+    assert run(*asked).code == 0
+
+
 def test_knows_five_commands(run: Run) -> None:
     assert run("submit", "doctor", "--master", "yarn").code == 2
     assert os.environ.get("PYSPARK_GATEWAY_PORT") is None

@@ -112,6 +112,16 @@ def test_a_damaged_part_is_written_again(tmp_path: Path) -> None:
     assert file.read_bytes() == whole
 
 
+def test_parts_that_another_machine_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = words_of(small_corpus())
+    with new_store("c.parquet") as place:
+        assert place == str(tmp_path / "c.parquet")
+        parts = [write_part(place, 0, *small_part(0)), write_part(str(tmp_path), 1, *small_part(1))]
+        with pytest.raises(UsageError, match="1 of 2 partitions"):
+            write_manifest(place, parts, words.terms, words.document_frequency, words.count, {"ledger": {}})
+
+
 def small_part(index: int) -> tuple[Rows, list[str]]:
     corpus = small_corpus()
     return corpus.rows(index), IDS[STARTS[index] : STARTS[index + 1]]

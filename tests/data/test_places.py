@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tdtool.config import GraphConfig, SourceConfig
@@ -137,6 +142,40 @@ def test_files_anywhere_are_read(base: str) -> None:
     edges = places.join(base, "x.edges")
     places.write_bytes(edges, b"a b\nb c\n")
     assert list(read_graph(edges, GraphConfig(), memory=1 << 30).ids) == ["a", "b", "c"]
+
+
+def _zipped(names: list[str]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, f"text of {name}")
+    return content.getvalue()
+
+
+def _tarred(names: list[str]) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name in names:
+            text = f"text of {name}".encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text))
+    return content.getvalue()
+
+
+def _parquet(names: list[str]) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.table({"id": names, "text": [f"text of {name}" for name in names]}), content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(("name", "packed"), [("x.zip", _zipped), ("x.tar.gz", _tarred), ("x.parquet", _parquet)])
+def test_files_that_are_jumped_about_in(base: str, name: str, packed: Callable[[list[str]], bytes]) -> None:
+    places.make_directory(base)
+    names = ["a", "b/c", "d"]
+    places.write_bytes(places.join(base, name), packed(names))
+    found = documents(open_text(places.join(base, name)))
+    assert [(name, text) for name, text, _ in found] == [(name, f"text of {name}".encode()) for name in names]
 
 
 @pytest.mark.parametrize(

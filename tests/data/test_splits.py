@@ -20,7 +20,7 @@ from scipy import sparse
 
 from tdtool.config import SourceConfig
 from tdtool.data.ledger import EXAMPLES_KEPT, Ledger
-from tdtool.data.readers import byte_ranges, text_rows
+from tdtool.data.readers import byte_ranges, counts_batches, text_rows
 from tdtool.data.readers.byte_ranges import (
     ByteRange,
     count_newlines,
@@ -227,7 +227,7 @@ def test_parquet(tmp_path: Path, group: int) -> None:
 PAIRS: dict[str, tuple[str, bytes]] = {
     "x.ldac": ("lda-c", b"2 0:1 4:2\n1 2:5\n\n0\n3 1:1 2:1 3:1\n1 4:0\n2 0:7 1:7"),
     "x.svm": ("svmlight", b"1 3:1 1:2 # note\n-1 qid:3 2:5 2:1\r\n\n0\n2 4:1.0 7:2e0\n"),
-    "zero.svm": ("svmlight", b"1 0:1 3:2\n1 2:5\n"),
+    "zero.svm": ("svmlight", b"1 3:2\n1 0:1 2:5\n1 4:1\n"),
     "bad.svm": ("svmlight", b"1 1:1\n1 2:5\n1 3:1\n1 2:0.5\n1 1:1\n"),
     "none.ldac": ("lda-c", b"0\n0\n0\n"),
     "short.ldac": ("lda-c", b"1 0:1\n1 1:1\n3 1:1\n"),
@@ -259,7 +259,8 @@ TRIPLES = {
     "blank end": _uci(6, ORDERED) + b"\n\n",
     "by term": _uci(9, sorted(ORDERED, key=lambda row: row.split()[1])),
     "disorder at the end": _uci(9, [*ORDERED, "2 1 1\n"]),
-    "blank between": _uci(9, [*ORDERED[:5], "\n", *ORDERED[5:]], n_entries=10),
+    "blank inside": _uci(9, [*ORDERED[:5], "\n", *ORDERED[5:]], n_entries=10),
+    "blank between": _uci(9, [*ORDERED[:3], "\n", *ORDERED[3:]], n_entries=10),
     "too few": _uci(9, ORDERED, n_entries=11),
     "too many": _uci(9, ORDERED, n_entries=8),
     "fraction": _uci(9, [*ORDERED[:6], "5 1 0.5\n", *ORDERED[6:]]),
@@ -279,6 +280,17 @@ def test_uci(tmp_path: Path, name: str) -> None:
         assert n_splits[0] == 4  # one for each document
     if name in ("by term", "disorder at the end"):
         assert planned(path, 2).note == "its documents are not in order: one task reads it"
+
+
+@pytest.mark.parametrize(
+    "name", ["x.ldac", "x.svm", "ordered", "blank end", "blank inside", "blank between", "by term"]
+)
+def test_counts_in_small_blocks(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of many blocks: what is known of a part comes together from them."""
+    monkeypatch.setattr(counts_batches, "_BLOCK", 14)
+    path = tmp_path / (name if name in PAIRS else "docword.x.txt")
+    path.write_bytes(PAIRS[name][1] if name in PAIRS else TRIPLES[name])
+    check(path, (10, 30, 45))
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 3))), st.integers(1, 40), st.booleans())

@@ -122,10 +122,13 @@ class ListRDD:
         return self.mapPartitionsWithIndex(lambda _, items: map(function, items))
 
     def partitionBy(self, n_partitions: int, place: Callable[[Any], int]) -> ListRDD:
-        """Pairs brought together by key."""
+        """Pairs brought together by key; the files of a shuffle stay."""
+        files: list[Any] = []
 
         def compute(index: int) -> list[Any]:
-            found = [item for j in range(self._n_partitions) for item in self.items(j) if place(item[0]) == index]
+            if not files:
+                files.extend(item for j in range(self._n_partitions) for item in self.items(j))
+            found = [item for item in files if place(item[0]) == index]
             random.Random(index).shuffle(found)
             return found
 

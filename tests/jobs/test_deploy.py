@@ -123,14 +123,14 @@ def test_roles_name_what_they_may_do(resources: dict[str, Any]) -> None:
     """No stars for actions or places, and no managed policy that gives more than its one purpose."""
     managed = {"service-role/AmazonEMRServicePolicy_v2", "AmazonSSMManagedInstanceCore"}
     for role in _of(resources, "AWS::IAM::Role"):
-        names = {arn["Fn::Sub"].partition(":policy/")[2] for arn in role["ManagedPolicyArns"]}
-        assert names <= managed
-        for policy in role["Policies"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-                assert not [a for a in actions if a.partition(":")[2] in ("*", "Get*", "Put*") or "*" in a[:-1]]
-                assert statement["Resource"] != "*"
-                assert not set(actions) & {"iam:PassRole", "kms:CreateGrant"} or "Condition" in statement
+        assert {arn["Fn::Sub"].partition(":policy/")[2] for arn in role["ManagedPolicyArns"]} <= managed
+    policies = [policy for role in _of(resources, "AWS::IAM::Role") for policy in role["Policies"]]
+    policies += [value["Properties"] for value in resources.values() if value["Type"] == "AWS::IAM::Policy"]
+    for statement in (s for policy in policies for s in policy["PolicyDocument"]["Statement"]):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not [action for action in actions if action.partition(":")[2] in ("*", "Get*", "Put*", "List*")]
+        assert statement["Resource"] != "*"
+        assert not set(actions) & {"iam:PassRole", "kms:CreateGrant"} or "Condition" in statement
 
 
 def test_cluster_encrypts_and_ends() -> None:

@@ -16,8 +16,8 @@ from tdtool.engine import Engine, LocalEngine
 from tdtool.jobs import engine as spark_engine
 from tdtool.jobs.corpus import SparkCorpus
 from tdtool.jobs.engine import SparkEngine
+from tdtool.models.inference import documents_step
 from tdtool.run.fit import TopicFit, TopicFitter
-from tdtool.run.topics import documents_step
 from tdtool.store import hdf5
 from tdtool.store.schema import CORPUS
 from tests.jobs.conftest import CLUSTER, LOCAL, OneSpark

@@ -33,10 +33,10 @@ from tests.jobs.same_corpus import PLAIN, compare, some_documents, write_counts,
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many splits, batches, partitions, shares and waves of little text."""
-    monkeypatch.setattr(module, "_SMALLEST_SPLIT", 900)
+    monkeypatch.setattr(module, "_SMALLEST_SPLIT", 2500)
     monkeypatch.setattr(text_batches, "BATCH_BYTES", 700)
     monkeypatch.setattr(corpus_module, "_SMALLEST", 150)
-    monkeypatch.setattr(gathering, "_SPLITS_A_SHARE", 2)
+    monkeypatch.setattr(gathering, "_SPLITS_A_SHARE", 4)
     monkeypatch.setattr(gathering, "_WAVE", 3)
 
 
@@ -107,11 +107,11 @@ def test_settings_mean_the_same(tmp_path: Path, context: ListContext, config: In
     compare(context, write_source("txt", some_documents(90, seed=8), tmp_path), config, tmp_path)
 
 
-_TEXT = st.text(st.sampled_from("ab \t\n\r,.é漢1_\u2028\x00"), max_size=60)
+_TEXT = st.text(st.sampled_from("ab \t\n\r,.é漢1_\u2028\x00"), max_size=40)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(_TEXT, min_size=1, max_size=9), st.integers(1, 200))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_TEXT, min_size=1, max_size=7), st.integers(5, 99))
 def test_any_lines_give_the_same_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str], size: int
 ) -> None:

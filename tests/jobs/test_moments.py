@@ -40,10 +40,10 @@ def running(spark_local: SparkContext, monkeypatch: pytest.MonkeyPatch) -> Spark
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """1,300 documents of 5 topics, in several partitions."""
+    """2,600 documents of 5 topics, in several partitions."""
     folder = tmp_path_factory.mktemp("documents")
     with (folder / "planted.txt").open("wb") as file:
-        write_lines(planted_stream(1300, 300, 5, mean_length=40.0, seed=4), file)
+        write_lines(planted_stream(2600, 400, 5, mean_length=50.0, seed=4), file)
     path = ingest_corpus(str(folder / "planted.txt"), folder / "planted.corpus.h5", IngestConfig(), workers=1).path
     with hdf5.open(Path(path)) as reader:
         assert reader.shape("partitions/digest")[0] > 3

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
 import signal
 import stat
 import sys
 import tempfile
+import threading
+import time
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tdtool import log
 from tdtool.config import SparkConfig
 from tdtool.errors import ClusterError, InputError, MissingExtraError, ResourceError, UsageError
 from tdtool.jobs.failures import TaskError
 from tdtool.jobs.progress import carried, run_job
 from tdtool.jobs.session import spark_context
-from tests.jobs.conftest import CLUSTER, LOCAL
+from tests.jobs.one_spark import CLUSTER, LOCAL
 from tests.jobs.processes import command_line, descendants, is_loopback, listeners
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-    from tests.jobs.conftest import OneSpark
+    from tests.jobs.one_spark import OneSpark
 
 
 @pytest.fixture(scope="module", params=[LOCAL, CLUSTER], ids=lambda config: config.master)
@@ -179,6 +185,37 @@ def test_a_python_process_may_die(context: SparkContext, tmp_path: Path) -> None
 
 
 @pytest.mark.spark
+def test_progress_counts_tasks(spark_local: SparkContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, float]] = []
+
+    class Bar:
+        def advance(self, amount: float = 1) -> None:
+            seen.append(("done", amount))
+
+        def total(self, total: float) -> None:
+            seen.append(("of", total))
+
+    monkeypatch.setattr(log, "task", lambda about: contextlib.nullcontext(Bar()))
+    numbers = spark_local.parallelize(range(7), 7)
+    assert run_job(spark_local, "sleeping", lambda: numbers.map(lambda _: time.sleep(0.5)).count()) == 7
+    assert max(number for kind, number in seen if kind == "of") == 7
+    assert 1 <= sum(number for kind, number in seen if kind == "done") <= 7
+
+
+@pytest.mark.spark
+def test_interrupted_job_is_cancelled(spark_local: SparkContext) -> None:
+    """And the context works on."""
+    numbers = spark_local.parallelize(range(3), 3)
+    started = time.monotonic()
+    threading.Timer(1.0, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(spark_local, "sleeping", lambda: numbers.map(lambda _: time.sleep(60)).count())
+    assert run_job(spark_local, "counting", numbers.count) == 3
+    assert spark_local.statusTracker().getActiveJobsIds() == []
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.spark
 def test_errors_of_the_driver_are_left_alone(spark_local: SparkContext) -> None:
     def action() -> None:
         raise KeyError("mine")
@@ -229,6 +266,17 @@ def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyspark", None)
     said = r"pyspark is not installed\n  run: pip install 'tdtool\[spark\]'"
     with pytest.raises(MissingExtraError, match=said), spark_context(SparkConfig("local[1]")):
+        pass
+
+
+def test_other_master_than_spark_submits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyspark = pytest.importorskip("pyspark", reason="needs pyspark: pip install 'tdtool[spark]'")
+    conf = types.SimpleNamespace(contains=lambda name: name == "spark.master", get=lambda name: "yarn")
+    gateway = types.SimpleNamespace(jvm=types.SimpleNamespace(SparkConf=lambda defaults: conf))
+    monkeypatch.setattr(pyspark.SparkContext, "_gateway", gateway)
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    said = r"--master is local\[2\], but spark-submit was given yarn\n  leave --master out"
+    with pytest.raises(UsageError, match=said), spark_context(SparkConfig("local[2]")):
         pass
 
 

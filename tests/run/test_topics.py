@@ -261,7 +261,7 @@ def test_documents_too_short_for_a_third_moment(tmp_path: Path) -> None:
 def test_outputs_are_checked_before_any_work(
     sample_corpus: str, tmp_path: Path, export: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "corpus_of", None)  # any work would fail
+    monkeypatch.setattr(module, "open_engine", None)  # any work would fail
     (tmp_path / "x.csv").write_text("mine")
     (tmp_path / "y.h5").write_text("mine")
     with pytest.raises(UsageError):

@@ -80,7 +80,7 @@ class Remote:
         rename = atomic and self._system.type_name not in ("s3", "gcs", "abfs")
         target = f"{self._path}.{uuid.uuid4().hex}.part" if rename else self._path
         with worded(self._place, "written"):
-            with self._system.open_output_stream(target) as file:
+            with self._system.open_output_stream(target, compression=None) as file:
                 file.write(data)
             if rename:
                 self._system.move(target, self._path)
