@@ -31,9 +31,10 @@ _PARQUET = ".parquet"
 
 def write_corpus(
     context: SparkContext, corpus: SparkCorpus, output: str, attributes: dict[str, Any], *, force: bool = False
-) -> None:
+) -> int:
     """Write a corpus whose counts are whole numbers: a directory of Parquet files where `output`, a path or URI, ends
-    with .parquet, else an HDF5 file. The content is that of the same corpus written on one machine.
+    with .parquet, else an HDF5 file. The content is that of the same corpus written on one machine. Returns how many
+    words all documents have together.
 
     attributes : argv, config, source ..., as JSON values; the ledger is that of the corpus.
     """
@@ -41,12 +42,13 @@ def write_corpus(
     frequency, count = word_totals(context, corpus)
     if not output.rstrip("/").lower().endswith(_PARQUET):
         _write_file(context, corpus, Path(output), (frequency, count), about, force=force)
-        return
+        return int(count.sum())
     with new_store(output, force=force) as place:
         # Parts are named after what they hold: a task that runs twice writes the same file.
         write = carried(functools.partial(_written, place))
         parts: list[PartFacts] = run_job(context, "writing", corpus.rows.zip(corpus.ids).map(write).collect)
         write_manifest(output, parts, corpus.vocabulary, frequency, count, about)
+    return int(count.sum())
 
 
 def word_totals(context: SparkContext, corpus: SparkCorpus) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

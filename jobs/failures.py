@@ -48,6 +48,12 @@ _TROUBLES = (
     _Trouble(r'Cannot run program "([^"]+)"', ClusterError, "the executors have no program {0}", _PYTHON_HINT),
     _Trouble(r"No module named '([\w.]+)'", ClusterError, "the executors' Python has no module {0}", _SUBMIT),
     _Trouble(
+        r"(?s)Error from python worker:.*?\n\s*((?:\w+\.)*\w*Error: [^\n]*)",
+        ClusterError,
+        "the executors' Python cannot run tdtool: {0}",
+        _PYTHON_HINT,
+    ),
+    _Trouble(
         r"No space left on device|Disk quota exceeded",
         ResourceError,
         "the disk that Spark writes to is full",

@@ -14,6 +14,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.data.edge_passes import EdgePasses, Product, Rows
+from tdtool.errors import UsageError
 from tdtool.jobs.broadcasts import Broadcasts, Parameters, size_of
 from tdtool.jobs.graph_rows import Block, Order, RowsFile, Scale, cut_nodes
 from tdtool.jobs.progress import carried, run_job
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 #: Spark's setting that says where passes are made: "auto" (by their cost), "always" or "never" on the executors.
 SPREAD = "spark.tdtool.spread"
+_WAYS = ("auto", "always", "never")
 #: Bytes of results that one job may send to the driver.
 _MOST_COLLECTED = 1 << 27
 #: Blocks for each core that works: cores are not all equally fast.
@@ -56,6 +59,8 @@ class SparkEdges:
         self._stack = contextlib.ExitStack()
         self._files: list[tuple[tuple[Any, ...], RowsFile]] = []
         self.spread = spread or context.getConf().get(SPREAD, "auto")
+        if self.spread not in _WAYS:
+            raise UsageError(f"{SPREAD} is {self.spread!r}", hint=f"known are {', '.join(_WAYS)}")
         self.slots = max(context.defaultParallelism, 1)
         self.on_executors = self.on_driver = 0
 
@@ -63,7 +68,11 @@ class SparkEdges:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tdtool-edges-")))
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:  # after an error the context goes, and all that it holds
+            self._broadcasts.close()
         self._files.clear()
         self._stack.close()
         if self.on_driver and not self.on_executors:
@@ -107,7 +116,7 @@ class SparkEdges:
         for first in range(0, len(plain), at_once):
             some = plain[first : first + at_once]
             job = self._context.parallelize(some, len(some)).map(task)
-            yield from run_job(self._context, "edges", job.collect)
+            yield from run_job(self._context, "looking at the edges", job.collect)
         self._broadcasts.forget()
 
 

@@ -76,9 +76,11 @@ def ingest_text(
 def _planned(context: SparkContext, source: str, config: SourceConfig) -> SplitPlan:
     """Cut the source: few parts for each core, of a size that a task can hold."""
     wanted = _SPLITS_A_SLOT * context.defaultParallelism
-    plan = plan_splits(source, config, split_bytes=_LARGEST_SPLIT)
-    if len(plan.splits) < wanted and not plan.note:
-        plan = plan_splits(source, config, split_bytes=min(max(plan.size // wanted, _SMALLEST_SPLIT), _LARGEST_SPLIT))
+
+    def split_bytes(size: int) -> int:
+        return min(max(size // wanted, _SMALLEST_SPLIT), _LARGEST_SPLIT)
+
+    plan = plan_splits(source, config, split_bytes=split_bytes)
     if not plan.needs_facts:
         return plan
     sent = context.broadcast(plan.alone())

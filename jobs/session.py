@@ -94,7 +94,10 @@ def _own(config: SparkConfig, data_bytes: int, about: str, scratch: Path) -> Ite
 def _clusters(config: SparkConfig, about: str, scratch: Path) -> Iterator[SparkContext]:
     """A cluster of somebody else's."""
     master = spark_settings.check_master(config.master or "")
-    _check_reachable(master)
+    _check_reachable(master, spark_settings.addresses(master))
+    if master == "yarn" and not {"HADOOP_CONF_DIR", "YARN_CONF_DIR"} & set(os.environ):
+        hint = "set HADOOP_CONF_DIR to the folder of yarn-site.xml"
+        raise ClusterError("--master yarn needs to know where YARN is", hint=hint)
     settings = {"spark.app.name": about, **spark_settings.cluster_settings(config)}
     home = _home(os.environ.get("SPARK_HOME"))
     environment = {
@@ -103,13 +106,12 @@ def _clusters(config: SparkConfig, about: str, scratch: Path) -> Iterator[SparkC
         "SPARK_HOME": str(home),
     }
     patience = _PATIENCE[master.partition(":")[0]]
-    with (
-        variables(environment, also=_SET_BY_SPARK),
-        java_process(settings, home, scratch) as (jvm, gateway),
-        _context(gateway, settings, patience, jvm) as context,
-    ):
-        _wait_for_executors(context, patience)
-        yield context
+    with variables(environment, also=_SET_BY_SPARK), java_process(settings, home, scratch) as (jvm, gateway):
+        if master == "yarn":
+            _check_yarn(gateway)
+        with _context(gateway, settings, patience, jvm) as context:
+            _wait_for_executors(context, patience)
+            yield context
 
 
 @contextlib.contextmanager
@@ -154,10 +156,10 @@ def _linked(home: Path, place: Path) -> Path:
     return place
 
 
-def _check_reachable(master: str) -> None:
-    """One of the master's addresses must accept a connection: Spark itself would try for a minute."""
+def _check_reachable(master: str, addresses: list[tuple[str, int]]) -> None:
+    """One of the master's addresses must accept a connection: Spark itself would try for minutes."""
     tried = []
-    for host, port in spark_settings.addresses(master):
+    for host, port in addresses:
         try:
             socket.create_connection((host, port), _CONNECT_SECONDS).close()
         except OSError as error:
@@ -166,10 +168,12 @@ def _check_reachable(master: str) -> None:
             return
     if tried:
         raise ClusterError(f"nobody answers at {', '.join(tried)}", hint=f"is {master} the master, and is it running?")
-    if master == "yarn" and not {"HADOOP_CONF_DIR", "YARN_CONF_DIR"} & set(os.environ):
-        raise ClusterError(
-            "--master yarn needs to know where YARN is", hint="set HADOOP_CONF_DIR to the folder of yarn-site.xml"
-        )
+
+
+def _check_yarn(gateway: Any) -> None:
+    """As YARN's own client would find its resource manager."""
+    configuration = gateway.jvm.org.apache.hadoop.yarn.conf.YarnConfiguration()
+    _check_reachable("yarn", spark_settings.yarn_addresses(configuration.get))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tdtool
@@ -23,13 +23,8 @@ _ATTEMPTS = 4  # of a task before a run fails, as on a cluster; Spark's own loca
 _SECRET = re.compile(r"secret|password|token|access[.]?key|credential", re.IGNORECASE)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PASSED_ON = ("OPENBLAS_CORETYPE", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "NUMBA_CPU_NAME", "TDTOOL_VECTOR_BYTES")
-#: YARN's clients try for a quarter of an hour to reach a manager that is not there.
-_YARN = {
-    "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": "20000",
-    "spark.hadoop.yarn.resourcemanager.connect.retry-interval.ms": "2000",
-    "spark.hadoop.ipc.client.connect.max.retries": "3",
-}
 _DAEMON = "tdtool.jobs.python_daemon"
+_YARN_PORT = 8032
 _SOCKET_NAME = 48  # "/.", a UUID and ".sock": a path to a socket has at most 107 bytes
 _URL_HINT = "write local[N], local-cluster[WORKERS,CORES,MB], spark://HOST:PORT, yarn or k8s://HOST:PORT"
 
@@ -74,6 +69,18 @@ def addresses(master: str) -> list[tuple[str, int]]:
     return found
 
 
+def yarn_addresses(get: Callable[[str], str | None]) -> list[tuple[str, int]]:
+    """(host, port) of YARN's resource managers, from its configuration."""
+    identifiers = [name.strip() for name in (get("yarn.resourcemanager.ha.rm-ids") or "").split(",") if name.strip()]
+    found = []
+    for suffix in [f".{name}" for name in identifiers] or [""]:
+        address = get(f"yarn.resourcemanager.address{suffix}") or get(f"yarn.resourcemanager.hostname{suffix}") or ""
+        host, _, port = address.partition(":")
+        if host:
+            found.append((host, int(port) if port.isdigit() else _YARN_PORT))
+    return found
+
+
 def own_settings(master: str, config: SparkConfig, data_bytes: int, scratch: Path) -> dict[str, str]:
     """Settings of a Spark that we start on this machine: on loopback alone, authenticated, quiet, small.
 
@@ -114,8 +121,6 @@ def cluster_settings(config: SparkConfig) -> dict[str, str]:
     check_memory(config)
     settings = executor_environment(os.environ, code_folder())
     settings |= {"spark.ui.showConsoleProgress": "false", "spark.python.daemon.module": _DAEMON}
-    if config.master == "yarn":
-        settings |= _YARN
     if config.master:
         settings["spark.master"] = check_master(config.master)
     if config.executor_memory:

@@ -14,7 +14,8 @@ from tdtool.cli.ingest_moments import ingest_moments
 from tdtool.cli.moments_options import check_moments_options, moments_options
 from tdtool.cli.options import Command, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import GraphConfig, IngestConfig, MomentsConfig
+from tdtool.cli.spark_options import spark_options
+from tdtool.config import GraphConfig, IngestConfig, MomentsConfig, SparkConfig
 from tdtool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
         ("tdtool ingest corpus/ --stop-words de --ngrams 2", "German stop words, frequent pairs of words joined"),
         ("tdtool ingest news.corpus.h5 -o news.corpus.parquet", "a directory that other programs and clusters read"),
         ("tdtool ingest links.csv --as graph --columns from,to", "then: tdtool communities links.graph.h5"),
+        ("tdtool ingest s3://bucket/docs/ -o s3://bucket/docs.corpus.parquet --master yarn", "read by a cluster"),
         ("tdtool ingest news.corpus.h5 --moments -k 100", "then, anywhere: tdtool topics news.moments.h5 -k 50"),
     ),
 )
@@ -50,6 +52,7 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
 @graph_choices
 @moments_options
 @options.workers
+@spark_options
 @options.common
 @click.pass_context
 def ingest(
@@ -63,6 +66,7 @@ def ingest(
     graph_config: GraphConfig,
     moments_config: MomentsConfig | None,
     workers: int | None,
+    spark: SparkConfig | None,
 ) -> None:
     """Read documents or a graph into a file, once for many runs.
 
@@ -96,6 +100,7 @@ def ingest(
             ingest=ingest_config,
             graph=graph_config,
             workers=workers,
+            spark=spark,
             force=force,
             as_json=as_json,
         )
@@ -104,9 +109,9 @@ def ingest(
     check_store(source, output, force=force)
     result: IngestResult | GraphIngestResult
     if kind == "graph":
-        result = run.ingest_graph(source, output, graph_config, force=force)
+        result = run.ingest_graph(source, output, graph_config, spark=spark, force=force)
     else:
-        result = run.ingest_corpus(source, output, ingest_config, workers=workers, force=force)
+        result = run.ingest_corpus(source, output, ingest_config, workers=workers, spark=spark, force=force)
     if as_json:
         say_json(result.as_dict())
     else:

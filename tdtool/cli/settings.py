@@ -12,8 +12,9 @@ from tdtool.errors import UsageError
 
 FILE = "tdtool.toml"
 _COMMON = "tdtool"
+_SPARK_OPTIONS = ("master", "spark-conf", "executor-memory")
 #: Options that [tdtool] may set although a command does not have them.
-COMMON_OPTIONS = ("quiet", "verbose", "debug", "json", "seed", "force", "workers", "memory")
+COMMON_OPTIONS = ("quiet", "verbose", "debug", "json", "seed", "force", "workers", "memory", *_SPARK_OPTIONS)
 
 
 def read(ctx: click.Context, name: str, command: click.Command, commands: Sequence[str]) -> dict[str, Any]:

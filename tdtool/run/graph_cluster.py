@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from tdtool.config import SparkConfig
 from tdtool.data.graph import Graph
 from tdtool.run.engines import check_spark
-
-if TYPE_CHECKING:
-    from pyspark import SparkContext
 
 #: Bytes of a node's row of results that the driver's Java process must have room for, roughly.
 _NODE_BYTES = 256
@@ -24,7 +21,7 @@ class GraphCluster:
     def __init__(self, spark: SparkConfig | None) -> None:
         self.spark = spark
         self._stack = contextlib.ExitStack()
-        self._context: SparkContext | None = None
+        self._context: Any = None
 
     def __enter__(self) -> Self:
         if self.spark is not None:
@@ -41,7 +38,7 @@ class GraphCluster:
         self._context = None
         return self._stack.__exit__(kind, error, trace)
 
-    def context(self, data_bytes: int) -> SparkContext:
+    def context(self, data_bytes: int) -> Any:
         """The SparkContext, started when there is none yet. data_bytes : of the data, for the driver's memory."""
         from tdtool.jobs.session import spark_context
 

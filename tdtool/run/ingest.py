@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tdtool import log
 from tdtool.config import GraphConfig, IngestConfig, SparkConfig, as_json
 from tdtool.data.corpus import Corpus
 from tdtool.data.graph import read_graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.parquet_folder import check_place
+from tdtool.run import corpus_on_spark
 from tdtool.run.corpora import announce_compilation
+from tdtool.run.corpus_on_spark import StoredCorpus
 from tdtool.run.graph_cluster import GraphCluster
 from tdtool.run.graph_on_spark import StoredGraph, store_by_executors
 from tdtool.run.machine import available_cores, available_memory, default_memory
@@ -55,22 +55,31 @@ class IngestResult:
 
 
 def ingest_corpus(
-    source: str, output: Path | str, config: IngestConfig, *, workers: int | None = None, force: bool = False
+    source: str,
+    output: Path | str,
+    config: IngestConfig,
+    *,
+    workers: int | None = None,
+    spark: SparkConfig | None = None,
+    force: bool = False,
 ) -> IngestResult:
     """Read documents into a corpus file, or into a directory of Parquet files where `output` ends with .parquet.
 
     A store that was ingested before is written once more, the other way. workers : threads, None for the cores this
-    process may use.
+    process may use; spark : the cluster that reads the documents, None for this process (the store is the same).
     """
     start = time.perf_counter()
     announce_compilation()
-    stored = _stored_corpus(source, output, config, workers or available_cores(), force)
+    if spark is not None and store_kind(source) != "corpus":
+        stored = corpus_on_spark.store_by_executors(source, str(output), config, spark, force=force)
+    else:
+        stored = StoredCorpus.of(_stored_corpus(source, output, config, workers or available_cores(), force))
     return IngestResult(
         path=output,
-        description=str(stored.attributes.get("source", {}).get("description", "")),
+        description=stored.description,
         n_documents=stored.n_documents,
         n_terms=stored.n_terms,
-        n_tokens=int(np.sum(stored.counts if isinstance(stored, Corpus) else stored.words.count, dtype=np.int64)),
+        n_tokens=stored.n_tokens,
         ledger=stored.ledger,
         seconds=time.perf_counter() - start,
     )

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "ingest": "read and count raw text: tdtool, CountVectorizer, gensim and polars on one file",
     "tucker": "Tucker decomposition: tdtool, pyttb and tensorly on planted tensors, one stopping rule",
     "communities": "find communities: tdtool and eight detectors on graphs whose communities are known, one evaluator",
+    "spark": "topics on Spark: threads, executors and MLlib on one corpus; growth, memory, and killed processes",
     "cp": "CP decomposition: tdtool, pyttb and tensorly on planted, real and sparse tensors, one stopping rule",
     "contract": "contract a matrix and a tensor over one index: 36 layouts, and chains; seven peers, checked results",
     "sketch": "sketched against exact decompositions: planted tensors, and topics of a corpus beside Gibbs sampling",

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tdtool.store import hdf5
 from tests.bench.process_tree import Process, executors, python_workers, standalone_workers
+from tests.bench.spark_runs import digest_of
 
 #: Executors of a fault run, with one core and so much memory each.
 _CLUSTER = "local-cluster[2,1,1024]"
@@ -33,7 +33,7 @@ _VICTIMS: dict[str, Callable[[int], list[Process]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One disturbed run. after : seconds from its start to the kill; outcome : "same", "different" or what went wrong."""
+    """One disturbed run. after : seconds to the kill; outcome : "same", "different" or what went wrong."""
 
     victim: str
     after: float
@@ -67,12 +67,6 @@ def topics_command(store: Path, output: Path, n_topics: int, master: str | None)
     """`tdtool topics` on an ingested corpus; the last argument but one of `-o` is where the result goes."""
     command = [sys.executable, "-m", "tdtool", "topics", str(store), "-k", str(n_topics), "-q", "--force"]
     return [*command, *(["--master", master] if master else []), "-o", str(output)]
-
-
-def digest_of(path: Path) -> str:
-    """The digest of a file's content."""
-    with hdf5.open(path) as reader:
-        return str(reader.attributes["content_digest"])
 
 
 def _finished(command: list[str]) -> Path:
@@ -175,13 +169,12 @@ def _wait_for(port: int) -> None:
     """Until something listens there."""
     end = time.monotonic() + _START_SECONDS
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(_LOOK_EVERY)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing listens on port {port}")
+        time.sleep(_LOOK_EVERY)
 
 
 @contextlib.contextmanager

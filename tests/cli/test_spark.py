@@ -92,6 +92,17 @@ def test_settings_of_the_environment_need_no_master(run: Run, monkeypatch: pytes
     assert ran.code == 0, ran.err
 
 
+def test_settings_of_the_file(run: Run, tmp_path: Path) -> None:
+    lines = ["[tdtool]", 'master = "lokal"', 'spark-conf = ["spark.a=1", "spark.b=2"]', 'executor-memory = "2G"']
+    (tmp_path / "tdtool.toml").write_text("\n".join(lines))
+    ran = run("topics", CORPUS, "-k", 3)
+    assert (ran.code, "--master 'lokal' is no master" in ran.err) == (2, True), ran.err
+    assert run("doctor").code == 0, "a command that never runs on Spark"
+    (tmp_path / "tdtool.toml").write_text("[tdtool]\nspark-conf = ['spark.a']\n")
+    ran = run("topics", CORPUS, "-k", 3)
+    assert (ran.code, "'spark.a' is no setting of Spark" in ran.err) == (2, True), ran.err
+
+
 def test_no_java(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(

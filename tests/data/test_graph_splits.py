@@ -72,6 +72,7 @@ TEXTS = {
     "no names at all": ("x.csv", b"source,target\n,\n,\n"),
     "only loops": ("x.edges", b"1 1\n2 2\n"),
     "not UTF-8": ("x.edges", b"a\xff b\na\\xff c\nb c\nc a\xff\nd\xc3 b\nb \xa9d\n"),
+    "half a letter each": ("x.edges", b"x\xc3 b\n\xa9y b\nb c\n"),
     "too heavy": ("x.edges", b"1 2 2e38\n1 2 2e38\n3 4 1\n"),
     "tiny weights": ("x.edges", b"1 2 1e-50\n2 3 1e-300\n3 4 2e-40\n"),
     "columns": ("x.edges", b"1 2 9\n2 3\n3 4 1\n" + b"3 4 2\n" * 9),
@@ -147,6 +148,22 @@ def test_parts_cover_the_input(tmp_path: Path) -> None:
         assert splits.parts[0][1] > splits.begin
         assert splits.parts[-1][1] == path.stat().st_size
         assert max(stop - start for start, stop in splits.parts[1:] or [(0, 0)]) <= split_bytes
+
+
+def test_small_row_groups_are_read_together(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(tables()["numbers"], path, row_group_size=1)
+    metadata = pq.ParquetFile(path).metadata
+    sizes = [metadata.row_group(group).total_byte_size for group in range(7)]
+    source = Input(str(path), SourceConfig())
+    for split_bytes in (1, sizes[0] + sizes[1], sizes[0] + sizes[1] - 1, 3 * max(sizes), 100 * max(sizes)):
+        splits = plan_splits(source, "parquet", GraphConfig(), split_bytes=split_bytes)
+        assert splits is not None
+        assert [group for part in splits.parts for group in part] == list(range(7))
+        for part in splits.parts:
+            held = sum(sizes[group] for group in part)
+            assert held <= split_bytes or len(part) == 1
+            assert part[-1] == 6 or held + sizes[part[-1] + 1] > split_bytes
 
 
 @pytest.mark.parametrize("name", ["x.mtx", "x.edges.gz", "x.gml"])

@@ -205,6 +205,14 @@ def test_names_that_would_fill_the_memory(tmp_path: Path) -> None:
         read_part(str(tmp_path), facts, 5)
 
 
+def test_sizes_are_looked_at_before_the_file(tmp_path: Path) -> None:
+    facts = write_part(str(tmp_path), 0, rows_of([0, 2], [0, 4], [1, 1]), ["a"])
+    (tmp_path / facts.file).unlink()
+    for change in ({"n_entries": 1 << 40}, {"n_rows": 1 << 40}, {"file": "../x"}):
+        with pytest.raises(InputError, match="says that it has"):
+            read_part(str(tmp_path), dataclasses.replace(facts, **change), 5)
+
+
 def test_damaged_words(tmp_path: Path) -> None:
     place = tmp_path / "c.parquet"
     write_corpus(place)
@@ -242,7 +250,7 @@ def test_graphs_that_lie(tmp_path: Path) -> None:
     place = tmp_path / "g.parquet"
     stored = write_graph(place, small_graph())
     rows = stored.part(0)
-    for weights, what in ((-rows.weights, "above 0"), (rows.weights * np.float32("nan"), "above 0")):  # type: ignore[operator]
+    for weights, what in ((-rows.weights, "above 0"), (rows.weights * np.float32("inf"), "above 0")):  # type: ignore[operator]
         facts = write_node_part(str(place), dataclasses.replace(rows, weights=weights))
         with pytest.raises(InputError, match=what):
             dataclasses.replace(stored, parts=(facts,)).part(0)

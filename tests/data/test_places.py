@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -18,7 +19,7 @@ from tdtool.config import GraphConfig, SourceConfig
 from tdtool.data.graph import read_graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers import places
-from tdtool.errors import ClusterError, InputError, TdtoolError
+from tdtool.errors import ClusterError, InputError, ResourceError, TdtoolError
 from tests.data.object_store import BUCKET, ObjectStore, object_store
 from tests.data.source_reading import counts, documents, open_counts, open_text
 
@@ -258,6 +259,17 @@ def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it cannot be written"):
         places.write_bytes(f"{tmp_path}/none/below", b"1")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    places.write_bytes(f"{tmp_path}/part", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        places.write_bytes(f"{tmp_path}/part", b"new and longer")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("part", b"old")]
 
 
 def test_a_source_keeps_the_name_it_was_given(tmp_path: Path) -> None:

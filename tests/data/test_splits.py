@@ -195,6 +195,7 @@ def test_a_directory_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / "docs" / name).write_bytes(b"words of " + name.encode())
     (tmp_path / "x.csv").write_bytes(TABLES["docs.csv"])
     (tmp_path / "docword.x.txt").write_bytes(b"2\n2\n2\n1 1 1\n2 2 1\n")
+    (tmp_path / "docword.x.txt.gz").write_bytes(gzip.compress(b"2\n2\n2\n1 1 1\n2 2 1\n"))
     (tmp_path / "words").write_bytes(b"red\nblue\n")
     monkeypatch.chdir(tmp_path)
     wanted = {name: in_one_go(name, **more) for name, more in _elsewhere().items()}
@@ -209,7 +210,8 @@ def test_a_directory_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def _elsewhere() -> dict[str, dict[str, str]]:
-    return {"docs": {}, "x.csv": {}, "docword.x.txt": {"vocabulary": "words"}}
+    named = {"vocabulary": "words"}
+    return {"docs": {}, "x.csv": {}, "docword.x.txt": named, "docword.x.txt.gz": named}
 
 
 @pytest.mark.parametrize("group", [1, 3, 50])
@@ -290,7 +292,7 @@ def test_counts_in_small_blocks(tmp_path: Path, name: str, monkeypatch: pytest.M
     monkeypatch.setattr(counts_batches, "_BLOCK", 14)
     path = tmp_path / (name if name in PAIRS else "docword.x.txt")
     path.write_bytes(PAIRS[name][1] if name in PAIRS else TRIPLES[name])
-    check(path, (10, 30, 45))
+    check(path, (10, 13, 19, 26, 30, 33, 45))
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 3))), st.integers(1, 40), st.booleans())

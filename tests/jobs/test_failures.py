@@ -27,6 +27,7 @@ PYTHON = (
     "\tat org.apache.spark.scheduler.DAGScheduler.abortStage(DAGScheduler.scala:29)\n"
     "Caused by: java.io.EOFException\n"
 )
+WORKER = "org.apache.spark.SparkException: \nError from python worker:\n  "
 LOST = "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: "
 
 
@@ -48,6 +49,17 @@ def alive(seconds: float) -> str | None:
             PYTHON.format(error="ModuleNotFoundError: No module named 'tdtool'"),
             ClusterError,
             "the executors' Python has no module tdtool\n  `tdtool submit` sends it along",
+        ),
+        (
+            WORKER
+            + 'Traceback (most recent call last):\n    File "/a/b.py"\n  SyntaxError: bad syntax\nPYTHONPATH was:\n',
+            ClusterError,
+            "the executors' Python cannot run tdtool: SyntaxError: bad syntax\n  PYSPARK_PYTHON",
+        ),
+        (
+            WORKER + "/a/python3: Error while finding module specification for 'x' (No module named 'tdtool')\n",
+            ClusterError,
+            "the executors' Python has no module tdtool\n",
         ),
         (
             PYTHON.format(error="Exception: Python in worker has different version: 3.9 than that in driver: 3.11"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tdtool.cli import entry
 from tdtool.config import GraphConfig, SparkConfig
 from tdtool.data.graph import Graph, read_graph
 from tdtool.data.graph_parquet_store import ParquetGraph
@@ -141,6 +142,20 @@ def test_what_is_read_at_once_has_no_plan(tmp_path: Path) -> None:
     path.write_text("graph [ node [ id 1 ] node [ id 2 ] edge [ source 1 target 2 ] ]")
     for source in (str(path), "-", str(tmp_path), str(tmp_path / "nothing")):
         assert graph_ingest.plan_graph(source, GraphConfig()) is None
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("no_spark")
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("from,to,weight\nann,bob,2\nbob,cy,0.5\nbob,bob,1\ncy,,1\n")
+    told = []
+    for name, more in (("one.graph.parquet", ["--master", "local[2]"]), ("two.graph.parquet", [])):
+        assert entry.run(["ingest", "x.csv", "--as", "graph", "-o", name, "--json", *more]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert {**told[0], "path": 0, "seconds": 0} == {**told[1], "path": 0, "seconds": 0}
+    one, two = (ParquetGraph.open(name).attributes for name in ("one.graph.parquet", "two.graph.parquet"))
+    assert {**one, "argv": 0} == {**two, "argv": 0}
 
 
 class Borrowed(GraphCluster):

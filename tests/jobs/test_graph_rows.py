@@ -13,7 +13,7 @@ import pytest
 from tdtool.data.edge_passes import Rows, scaled_matrix
 from tdtool.data.graph import Graph
 from tdtool.data.planted_graph import planted_disjoint
-from tdtool.errors import ClusterError, ResourceError
+from tdtool.errors import ClusterError, ResourceError, UsageError
 from tdtool.jobs import graph_rows
 from tdtool.jobs.graph import SPREAD, SparkEdges, _origin
 from tdtool.jobs.graph_rows import Block, Order, RowsFile, Scale, cut_nodes
@@ -208,6 +208,11 @@ def test_executors_are_asked_where_that_is_sooner() -> None:
         assert engine_of("always", slots=2).pays(seconds=0.0, n_bytes=1e9)
         assert not engine_of("never", slots=80).pays(seconds=1e3, n_bytes=0)
     assert (engine.on_executors, engine.on_driver) == (1, 2)
+
+
+def test_a_way_that_is_unknown() -> None:
+    with pytest.raises(UsageError, match=r"spark\.tdtool\.spread is 'alway'"):
+        engine_of("alway")
 
 
 def test_a_graph_without_an_engine_is_looked_at_here(rng: np.random.Generator) -> None:

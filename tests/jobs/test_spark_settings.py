@@ -85,6 +85,17 @@ def test_addresses_to_try() -> None:
     assert spark_settings.addresses("yarn") == spark_settings.addresses("local[2]") == []
 
 
+def test_addresses_of_yarn() -> None:
+    def addresses(**values: str) -> list[tuple[str, int]]:
+        named = {f"yarn.resourcemanager.{name.replace('__', '.').replace('_', '-')}": v for name, v in values.items()}
+        return spark_settings.yarn_addresses(named.get)
+
+    assert addresses(address="rm:8050", hostname="rm") == [("rm", 8050)]
+    assert addresses(hostname="rm") == [("rm", 8032)]
+    assert addresses(ha__rm_ids="a, b", address__a="x:1", hostname__b="y") == [("x", 1), ("y", 8032)]
+    assert addresses() == []
+
+
 def test_what_we_start_is_closed_and_quiet() -> None:
     settings = own()
     assert settings["spark.driver.host"] == settings["spark.driver.bindAddress"] == "127.0.0.1"
@@ -134,6 +145,7 @@ def test_clusters_get_what_the_user_said() -> None:
         "spark.executor.memory": "2048m",
         "spark.executor.cores": "4",
         "spark.ui.showConsoleProgress": "false",
+        "spark.python.daemon.module": "tdtool.jobs.python_daemon",
     }
     submitted = spark_settings.submitted_settings(SparkConfig(None, (("spark.executor.cores", "4"),)))
     assert {name: value for name, value in submitted.items() if "executorEnv" not in name} == {

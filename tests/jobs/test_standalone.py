@@ -95,6 +95,8 @@ def test_keeps_its_secret(ran: tuple[str, Path]) -> None:
     told = [printed, *(path.read_text() for path in (folder / "cluster").glob("*.log"))]
     assert not [text for text in told if secret in text]
     assert not (folder / "cluster").stat().st_mode & 0o077
+    log = (folder / "cluster" / "master.log").read_text()
+    assert "StandaloneRestServer" not in log, "Spark's REST server asks nobody for the secret"
 
 
 def test_nothing_stays_behind(ran: tuple[str, Path]) -> None:

@@ -113,6 +113,8 @@ def test_where_a_store_may_be_written(store: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=what):
             check_store(str(store), output, force=True)
+    with pytest.raises(UsageError, match="take the place of what is read"):
+        check_store("s3://bucket/x.corpus.parquet/", "s3://bucket/x.corpus.parquet", force=True)
     check_store(str(store), tmp_path / "x.parquet", force=False)
 
 

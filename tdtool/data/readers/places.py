@@ -7,6 +7,7 @@ bucket or host of a URI is taken as it is written; nothing in it is decoded.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from tdtool.data.readers import remote_places
-from tdtool.errors import InputError
+from tdtool.errors import InputError, ResourceError, TdtoolError
 
 if TYPE_CHECKING:
     from tdtool.data.readers.remote_places import Remote
@@ -214,7 +215,9 @@ def _remote(place: str) -> Remote:
     return remote_places.remote(place)
 
 
-def _not_written(place: str, error: OSError) -> InputError:
+def _not_written(place: str, error: OSError) -> TdtoolError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError("the disk is full", path=place, hint="free some space, or write elsewhere")
     return InputError(f"it cannot be written: {error.strerror or error}", path=place)
 
 
