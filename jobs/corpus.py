@@ -62,7 +62,7 @@ class SparkCorpus:
 
     def id_blocks(self) -> Iterator[tuple[int, list[str]]]:
         """(first document, names) of all documents, a partition at a time."""
-        for index, names in self.ids.toLocalIterator(prefetchPartitions=True):
+        for index, names in in_waves(self.ids, "names", 1):
             yield int(self.starts[index]), names
 
     @classmethod
@@ -98,6 +98,14 @@ class SparkCorpus:
         ledger.count(OUT_OF_VOCABULARY, int(missed))
         rows = self.rows.map(carried(see))
         return dataclasses.replace(self, vocabulary=vocabulary, rows=rows, ledger=ledger)
+
+
+def in_waves(rdd: RDD[Any], about: str, wave: int) -> Iterator[Any]:
+    """All elements in order; the driver holds those of `wave` of Spark's partitions at a time."""
+    context, count = rdd.context, rdd.getNumPartitions()
+    for first in range(0, count, wave):
+        job = functools.partial(context.runJob, rdd, list, list(range(first, min(first + wave, count))))
+        yield from run_job(context, about, job)
 
 
 def persisted(rdd: RDD[Any]) -> RDD[Any]:

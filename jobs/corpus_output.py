@@ -14,7 +14,7 @@ from tdtool.data.corpus import Rows
 from tdtool.data.corpus_parquet import write_manifest, write_part
 from tdtool.data.corpus_writer import partition_digest
 from tdtool.data.parquet_manifest import new_store
-from tdtool.jobs.gathering import in_waves
+from tdtool.jobs.corpus import in_waves
 from tdtool.jobs.progress import carried, run_job
 from tdtool.kernels.count_cpu import add_frequencies
 from tdtool.store import hdf5

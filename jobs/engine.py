@@ -24,7 +24,7 @@ from tdtool.data.corpus import Partials, Rows
 from tdtool.data.steps import Needs, needs_of
 from tdtool.engine import PartialTree, Step
 from tdtool.jobs.broadcasts import Broadcasts, Parameters, size_of
-from tdtool.jobs.corpus import SparkCorpus, persisted
+from tdtool.jobs.corpus import SparkCorpus, in_waves, persisted
 from tdtool.jobs.groups import group_count, members
 from tdtool.jobs.kept_state import StateFolder, Version, read_state, run_step
 from tdtool.jobs.progress import carried, run_job
@@ -86,7 +86,7 @@ class SparkEngine:
         results = persisted(self.corpus.rows.mapPartitions(carried(task.each), True))
         try:
             run_job(self._context, about or step.__name__, results.count)
-            yield from results.toLocalIterator()
+            yield from in_waves(results, about or step.__name__, 1)
         finally:
             results.unpersist()
 

@@ -4,14 +4,13 @@ larger than Spark allows."""
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tdtool.jobs.corpus import persisted
+from tdtool.jobs.corpus import in_waves, persisted
 from tdtool.jobs.documents import Record, word_shares
-from tdtool.jobs.progress import carried, run_job
+from tdtool.jobs.progress import carried
 from tdtool.jobs.vocabulary import WordCounts, merged
 
 if TYPE_CHECKING:
@@ -92,14 +91,6 @@ class Gathering:
 
         given = self.mapped(records, give).partitionBy(n_shares, _itself)
         return self.collected(self.mapped(given, take), about)
-
-
-def in_waves(rdd: RDD[T], about: str, wave: int) -> Iterator[T]:
-    """All elements in order; the driver holds those of `wave` of Spark's partitions at a time."""
-    context, count = rdd.context, rdd.getNumPartitions()
-    for first in range(0, count, wave):
-        job = functools.partial(context.runJob, rdd, list, list(range(first, min(first + wave, count))))
-        yield from run_job(context, about, job)
 
 
 def share_count(records: RDD[Any]) -> int:

@@ -74,10 +74,12 @@ def _own(config: SparkConfig, data_bytes: int, about: str, scratch: Path) -> Ite
     """Spark on this machine alone."""
     master = spark_settings.check_master(config.master or "")
     settings = {"spark.app.name": about, **spark_settings.own_settings(master, config, data_bytes, scratch)}
-    environment = {
+    environment: dict[str, str | None] = {
         **find_java().variables(scratch),
         "PYSPARK_PYTHON": spark_settings.python_of_executors(config),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_HOSTNAME": None,  # would lead away from loopback
+        "SPARK_LOCAL_DIRS": None,  # would lead away from our folder
         "SPARK_HOME": str(_linked(_home(None), scratch / "spark")),
     }
     with (

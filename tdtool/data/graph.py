@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tdtool.config import GraphConfig, SourceConfig
 from tdtool.data.ledger import Ledger
+from tdtool.data.readers import places
 from tdtool.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def _stored_graph(path: str, source: Input) -> Graph:
 
 def provenance(source: Input, kind: str) -> dict[str, Any]:
     """Where the edges came from: name, bytes and, for a file, BLAKE2b-128 of them."""
-    path = Path(source.path)
+    path = Path(places.local_path(source.path) or "")
     if source.size is None or not path.is_file():
         return {"path": source.path, "bytes": source.size, "blake2b": None, "format": kind}
     with path.open("rb") as file:

@@ -23,6 +23,7 @@ from tdtool.data.corpus_writer import Gathered, put_counts, write_corpus
 from tdtool.data.document_ids import DocumentIds
 from tdtool.data.ledger import Ledger
 from tdtool.data.phrases import Stream, find_phrases, known_phrases, totals
+from tdtool.data.readers import places
 from tdtool.data.readers.source_types import CountSource, TextSource
 from tdtool.data.readers.sources import open_source
 from tdtool.data.spill import Spill
@@ -174,9 +175,9 @@ def warn_unspaced(ledger: Ledger) -> None:
 
 def provenance(path: str, size: int | None, description: str) -> dict[str, Any]:
     """What was read: its name, bytes and, for a plain file, BLAKE2b-128 of them."""
-    name, digest = Path(path).name or path, None
-    if size is not None and Path(path).is_file():
-        with Path(path).open("rb") as file:
+    name, digest, local = Path(path).name or path, None, places.local_path(path)
+    if size is not None and local is not None and Path(local).is_file():
+        with Path(local).open("rb") as file:
             digest = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()
     return {"path": name, "description": description, "bytes": size, "blake2b": digest}
 

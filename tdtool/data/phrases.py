@@ -58,7 +58,9 @@ class PairTable:
         return keys[order] >> 32, keys[order] & 0xFFFFFFFF, self.values[self.keys != 0][order]
 
     def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.int64]) -> None:
-        """Enter distinct new pairs."""
+        """Enter distinct new pairs. A term with itself is left out: it is no phrase, wherever phrases come from."""
+        phrases = first != second
+        first, second, values = first[phrases], second[phrases], values[phrases]
         self.reserve(first.size)
         insert_pairs((first.astype(np.int64) << 32) + second, values.astype(np.int64), self.keys, self.values)
         self.size += first.size

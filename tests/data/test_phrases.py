@@ -158,6 +158,15 @@ def test_a_fixed_vocabulary_gives_its_phrases_back(tmp_path: Path, ngrams: int) 
     assert again.document_ids == fitted.document_ids
 
 
+def test_a_fixed_vocabulary_has_no_phrase_of_a_word_with_itself() -> None:
+    """Such as no text of its own could have given; here the word is the first of all."""
+    with Spill() as spill:
+        streams, vocabulary = streams_of([[["foo", "foo", "bar", "foo"]]], spill)
+        vocabulary.add(["foo_foo", "bar_foo"])
+        joined = phrases.known_phrases(streams, vocabulary, spill, 2)
+        assert words_in(joined, vocabulary, spill) == [[["foo", "foo", "bar_foo"]]]
+
+
 def test_chinese_pairs_are_no_phrases(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n".join(["漢字仮名 文字"] * 30 + ["word"] * 30), encoding="utf-8")
