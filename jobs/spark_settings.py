@@ -24,6 +24,7 @@ _SECRET = re.compile(r"secret|password|token|access[.]?key|credential", re.IGNOR
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PASSED_ON = ("OPENBLAS_CORETYPE", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "NUMBA_CPU_NAME", "TDTOOL_VECTOR_BYTES")
 _DAEMON = "tdtool.jobs.python_daemon"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _YARN_PORT = 8032
 _SOCKET_NAME = 48  # "/.", a UUID and ".sock": a path to a socket has at most 107 bytes
 _URL_HINT = "write local[N], local-cluster[WORKERS,CORES,MB], spark://HOST:PORT, yarn or k8s://HOST:PORT"
@@ -123,6 +124,9 @@ def cluster_settings(config: SparkConfig) -> dict[str, str]:
     settings |= {"spark.ui.showConsoleProgress": "false", "spark.python.daemon.module": _DAEMON}
     if config.master:
         settings["spark.master"] = check_master(config.master)
+        places = addresses(settings["spark.master"])
+        if places and all(host in _LOOPBACK for host, _ in places):  # so are the executors: nobody else need reach us
+            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     if config.executor_memory:
         settings["spark.executor.memory"] = f"{config.executor_memory // _MEBIBYTE}m"
     if config.driver_memory:

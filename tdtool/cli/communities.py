@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,7 +113,7 @@ _method_options = options.combined(
 @click.argument("graph")
 @_method_options
 @graph_options
-@options.output("GRAPH.communities.h5")
+@options.result("GRAPH.communities.h5")
 @options.exports(options.COMMUNITY_EXPORTS)
 @option(
     "--top",
@@ -138,7 +139,7 @@ def communities(
     n_communities: int | Literal["auto"],
     no_overlap: bool,
     graph_config: GraphConfig,
-    output: Path | None,
+    output: str | None,
     exports: tuple[Path, ...],
     n_top: int,
     dry_run: bool,
@@ -155,33 +156,33 @@ def communities(
     or .npz file, plain or compressed; a graph from `tdtool ingest`; or - for standard input.
     """
     from tdtool.run.communities import find_communities
+    from tdtool.run.delivery import delivered
     from tdtool.run.moments import moments_kind
-    from tdtool.run.outputs import check_outputs, default_output
+    from tdtool.run.outputs import check_outputs
 
     config = CommunitiesConfig(
         n_communities=None if n_communities == "auto" else n_communities, overlap=not no_overlap, **settings
     )
-    output = output or default_output(graph, "communities")
-    check_outputs([graph], output, exports, force=force, graph=True)
-    if moments_kind(graph) is not None:
-        result = _of_moments(context, graph, output, exports, workers=workers, force=force)
-        _say(as_json, result, n_top)
-        return
-    if dry_run:
-        _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
-        return
-    result = find_communities(
-        graph,
-        output,
-        graph=graph_config,
-        communities=config,
-        workers=workers,
-        memory=memory,
-        spark=spark,
-        force=force,
-        exports=tuple(map(str, exports)),
-    )
-    _say(as_json, result, n_top)
+    with delivered(output, graph, "communities", force=force) as to:
+        check_outputs([graph], to.path, exports, force=force, graph=True)
+        if moments_kind(graph) is not None:
+            result = _of_moments(context, graph, to.path, exports, workers=workers, force=force)
+        elif dry_run:
+            _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
+            return
+        else:
+            result = find_communities(
+                graph,
+                to.path,
+                graph=graph_config,
+                communities=config,
+                workers=workers,
+                memory=memory,
+                spark=spark,
+                force=force,
+                exports=tuple(map(str, exports)),
+            )
+    _say(as_json, dataclasses.replace(result, path=to.place), n_top)
 
 
 def _of_moments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from tdtool.config import SourceConfig, SparkConfig
 )
 @click.argument("model", type=options.FILE)
 @click.argument("corpus")
-@options.output("CORPUS.documents.h5")
+@options.result("CORPUS.documents.h5")
 @options.exports(options.TOPIC_EXPORTS)
 @options.as_json
 @options.force
@@ -34,7 +35,7 @@ from tdtool.config import SourceConfig, SparkConfig
 def infer(
     model: Path,
     corpus: str,
-    output: Path | None,
+    output: str | None,
     exports: tuple[Path, ...],
     as_json: bool,
     force: bool,
@@ -49,22 +50,24 @@ def infer(
     model does not know are counted. The same documents always get the same topics.
     """
     from tdtool.report import tables
+    from tdtool.run.delivery import delivered
     from tdtool.run.infer import infer_documents
-    from tdtool.run.outputs import check_outputs, default_output
+    from tdtool.run.outputs import check_outputs
 
-    output = output or default_output(corpus, "documents")
-    check_outputs([model, corpus], output, exports, force=force)
-    result = infer_documents(
-        model,
-        corpus,
-        output,
-        source=source_config,
-        workers=workers,
-        memory=memory,
-        spark=spark,
-        force=force,
-        exports=tuple(map(str, exports)),
-    )
+    with delivered(output, corpus, "documents", force=force) as to:
+        check_outputs([model, corpus], to.path, exports, force=force)
+        result = infer_documents(
+            model,
+            corpus,
+            to.path,
+            source=source_config,
+            workers=workers,
+            memory=memory,
+            spark=spark,
+            force=force,
+            exports=tuple(map(str, exports)),
+        )
+    result = dataclasses.replace(result, path=to.place)
     if as_json:
         say_json(result.as_dict())
         return

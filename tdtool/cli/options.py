@@ -157,6 +157,12 @@ def output(default: str) -> Callable[[Function], Function]:
     )
 
 
+def result(default: str) -> Callable[[Function], Function]:
+    """-o, for a result that may go anywhere."""
+    about = f"Result file, here or at a URI (s3://...). [default: {default}]"
+    return option("-o", "--output", section="Output", metavar="FILE", help=about)
+
+
 def place(default: str) -> Callable[[Function], Function]:
     """-o, for a store that may be anywhere."""
     about = f"Store: an HDF5 file, or a directory NAME.parquet, here or at a URI (s3://...). [default: {default}]"

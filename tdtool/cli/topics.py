@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,7 +94,7 @@ _model_options = options.combined(
 )
 @click.argument("source")
 @_model_options
-@options.output("SOURCE.topics.h5")
+@options.result("SOURCE.topics.h5")
 @options.exports(options.TOPIC_EXPORTS)
 @options.top()
 @option("--dry-run", section="Output", is_flag=True, help="Read the source, say what a run would take, and stop.")
@@ -116,7 +117,7 @@ def topics(
     hash_length: int | None,
     sketches: int | None,
     held_out: float,
-    output: Path | None,
+    output: str | None,
     exports: tuple[Path, ...],
     n_words: int,
     dry_run: bool,
@@ -135,8 +136,9 @@ def topics(
     recognised. Of moments, made by `tdtool ingest --moments`, it finds topics without documents, and does not polish.
     """
     from tdtool.run import topics as run
+    from tdtool.run.delivery import delivered
     from tdtool.run.moments import moments_kind
-    from tdtool.run.outputs import check_outputs, default_output
+    from tdtool.run.outputs import check_outputs
 
     config = TopicsConfig(
         None if n_topics == "auto" else n_topics,
@@ -148,27 +150,26 @@ def topics(
         held_out=held_out,
         seed=seed,
     )
-    output = output or default_output(source, "topics")
-    check_outputs([source], output, exports, force=force)
-    if moments_kind(source) is not None:
-        result = _of_moments(context, source, output, exports, workers=workers, force=force)
-        _say(as_json, result, n_words)
-        return
-    if dry_run:
-        _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
-        return
-    result = run.fit_topics(
-        source,
-        output,
-        ingest=ingest_config,
-        topics=config,
-        workers=workers,
-        memory=memory,
-        spark=spark,
-        force=force,
-        exports=tuple(map(str, exports)),
-    )
-    _say(as_json, result, n_words)
+    with delivered(output, source, "topics", force=force) as to:
+        check_outputs([source], to.path, exports, force=force)
+        if moments_kind(source) is not None:
+            result = _of_moments(context, source, to.path, exports, workers=workers, force=force)
+        elif dry_run:
+            _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
+            return
+        else:
+            result = run.fit_topics(
+                source,
+                to.path,
+                ingest=ingest_config,
+                topics=config,
+                workers=workers,
+                memory=memory,
+                spark=spark,
+                force=force,
+                exports=tuple(map(str, exports)),
+            )
+    _say(as_json, dataclasses.replace(result, path=to.place), n_words)
 
 
 def _of_moments(

@@ -50,7 +50,7 @@ class CommunitiesResult:
     warnings : what to know before trusting them.
     """
 
-    path: Path
+    path: Path | str
     found: FoundCommunities
     facts: CommunityFacts
     components: Components

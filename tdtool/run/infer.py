@@ -26,7 +26,7 @@ from tdtool.store import hdf5, schema
 class InferenceResult:
     """How many documents got their topics, and where they are."""
 
-    path: Path
+    path: Path | str
     n_documents: int
     n_topics: int
     words: int

@@ -33,7 +33,7 @@ from tdtool.store import hdf5, schema
 class TopicsResult:
     """What a run found and where it is. vocabulary : V words; selection : the table of `-k auto`, else None."""
 
-    path: Path
+    path: Path | str
     fit: TopicFit
     vocabulary: list[str]
     n_documents: int

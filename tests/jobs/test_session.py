@@ -229,7 +229,7 @@ def test_executor_without_memory(spark: OneSpark) -> None:
     context = spark(SparkConfig("local-cluster[1,1,512]", (("spark.task.maxFailures", "1"),)))
     numbers = context.parallelize(range(1), 1)
     with pytest.raises(ResourceError, match="the executors ran out of memory") as caught:
-        run_job(context, "growing", lambda: numbers.map(lambda _: bytes(600_000_000)).count())
+        run_job(context, "growing", lambda: numbers.map(lambda _: bytes(600_000_000)).collect())
     assert caught.value.hint is not None
     assert "--executor-memory" in caught.value.hint
     assert "spark.executor.memory" in caught.value.hint

@@ -153,6 +153,15 @@ def test_clusters_get_what_the_user_said() -> None:
     }
 
 
+def test_cluster_on_this_machine_is_talked_to_on_loopback() -> None:
+    def host(master: str, *settings: tuple[str, str]) -> str | None:
+        return spark_settings.cluster_settings(SparkConfig(master, settings)).get("spark.driver.host")
+
+    assert host("spark://127.0.0.1:7077,localhost:7078") == "127.0.0.1"
+    assert host("spark://localhost:7077,other:7077") is host("yarn") is host("k8s://https://host") is None
+    assert host("spark://localhost:7077", ("spark.driver.host", "10.0.0.1")) == "10.0.0.1"
+
+
 def test_environment_of_the_executors() -> None:
     given = {"OPENBLAS_CORETYPE": "Haswell", "NUMBA_CACHE_DIR": "/c", "PYTHONPATH": "/old", "HOME": "/root"}
     assert spark_settings.executor_environment(given, "/code") == {
