@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 _EXECUTOR, _WORKER = "CoarseGrainedExecutorBackend", "deploy.worker.Worker"
-_DAEMON = "pyspark.daemon"
+_DAEMON = "python_daemon"
 _LOOK_EVERY = 0.1
 
 
@@ -98,7 +98,8 @@ class MemoryWatch:
             owners = {process.pid: process.pid for process in found if _EXECUTOR in process.command}
             for process in found:  # parents come first
                 owner = owners.setdefault(process.pid, owners.get(process.parent, 0))
-                self._peaks[process.pid] = (owner, process.peak_mb)
+                _, before = self._peaks.get(process.pid, (owner, 0.0))  # one that has ended says nothing any more
+                self._peaks[process.pid] = (owner, max(before, process.peak_mb))
 
 
 def _process(folder: Path) -> Process:
