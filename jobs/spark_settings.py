@@ -13,7 +13,7 @@ from tdtool.config import SparkConfig
 from tdtool.errors import UsageError
 
 _MEBIBYTE = 1 << 20
-_LEAST_HEAP, _MOST_HEAP = 640, 1024  # MiB: with what a JVM needs besides, the driver's stays below 1.2 GB
+_LEAST_HEAP, _MOST_HEAP = 512, 768  # MiB: with what a JVM needs besides, the driver's stays near 1 GB
 _LEAST_EXECUTOR = 450  # MiB, says Spark
 _LOCAL = re.compile(r"local(?:\[(\*|[1-9]\d*)(?:,([1-9]\d*))?\])?")
 _LOCAL_CLUSTER = re.compile(r"local-cluster\[([1-9]\d*),([1-9]\d*),([1-9]\d*)\]")

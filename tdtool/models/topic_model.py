@@ -21,6 +21,8 @@ _MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS = 0.9, 300
 #: over the number of topics: the polish learns alpha, and topics that were shared end up more coherent and diverse.
 _MORE_MIXED, _MORE_MIXED_TOPICS = 8.0, 400.0
 _SMALLEST_ALPHA = 1e-3
+#: Topics that are brought to the simplex at a time: it takes several times their memory.
+_COLUMNS_AT_ONCE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +89,16 @@ def project_to_simplex(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Source: Duchi, Shalev-Shwartz, Singer, Chandra 2008, figure 1.
     """
-    falling = -np.sort(-columns, axis=0)
-    excess = np.cumsum(falling, axis=0) - 1.0
+    projected = np.empty_like(columns)
     rank = np.arange(1, columns.shape[0] + 1)[:, None]
-    support = np.sum(falling * rank > excess, axis=0)
-    threshold = excess[support - 1, np.arange(columns.shape[1])] / support
-    return np.maximum(columns - threshold, 0.0)
+    for first in range(0, columns.shape[1], _COLUMNS_AT_ONCE):
+        some = columns[:, first : first + _COLUMNS_AT_ONCE]
+        falling = -np.sort(-some, axis=0)
+        excess = np.cumsum(falling, axis=0) - 1.0
+        support = np.sum(falling * rank > excess, axis=0)
+        threshold = excess[support - 1, np.arange(some.shape[1])] / support
+        projected[:, first : first + _COLUMNS_AT_ONCE] = np.maximum(some - threshold, 0.0)
+    return projected
 
 
 def pad_topics(model: TopicModel, n_topics: int, moment1: NDArray[np.float64], rng: np.random.Generator) -> TopicModel:

@@ -19,6 +19,8 @@ from tdtool.data.corpus import MapReduce, Partials, Rows, State
 from tdtool.kernels import sparse_cpu
 
 SHORTEST_DOCUMENT = 3
+#: Words of an outer product that are made at a time: all of them would take twice the memory of the block.
+_TERMS_AT_ONCE = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,11 @@ def second_moment_apply(
         (pairs,) = map_reduce(pair_step, held_out, block, about="second moment")
         pairs /= np.float32(first.length)
         pairs -= first.diagonal[:, None].astype(np.float32) * block
-        return pairs - np.outer(correction * moment1, moment1 @ block).astype(np.float32)
+        along = moment1 @ block
+        for start in range(0, moment1.size, _TERMS_AT_ONCE):
+            terms = slice(start, start + _TERMS_AT_ONCE)
+            pairs[terms] -= np.outer(correction * moment1[terms], along).astype(np.float32)
+        return pairs
 
     return apply
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _EXECUTOR, _WORKER = "CoarseGrainedExecutorBackend", "deploy.worker.Worker"
 _DAEMON = "python_daemon"
-_LOOK_EVERY = 0.1
+_LOOK_EVERY, _LASTING = 0.1, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,7 @@ class MemoryWatch:
     def __init__(self, root: int) -> None:
         self._root, self._stop = root, threading.Event()
         self._peaks: dict[int, tuple[int, float]] = {}
+        self._seen: dict[int, int] = {}
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> MemoryWatch:
@@ -84,19 +85,24 @@ class MemoryWatch:
     @property
     def driver_mb(self) -> float:
         """Of the command and its JVM, without executors that are processes of their own."""
-        return sum(peak for owner, peak in self._peaks.values() if owner == 0)
+        return sum(peak for owner, peak in self._lasting() if owner == 0)
 
     @property
     def executor_mb(self) -> float:
         """Of the largest executor: its JVM and its Python workers; 0 where there is none."""
-        owners = {owner for owner, _ in self._peaks.values()} - {0}
-        return max((sum(p for o, p in self._peaks.values() if o == owner) for owner in owners), default=0.0)
+        owners = {owner for owner, _ in self._lasting()} - {0}
+        return max((sum(p for o, p in self._lasting() if o == owner) for owner in owners), default=0.0)
+
+    def _lasting(self) -> list[tuple[int, float]]:
+        """(owner, peak) of processes that lived for a while: others have the memory of their parent until they start."""
+        return [found for pid, found in self._peaks.items() if self._seen[pid] >= _LASTING]
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):
             found = descendants(self._root)
             owners = {process.pid: process.pid for process in found if _EXECUTOR in process.command}
             for process in found:  # parents come first
+                self._seen[process.pid] = self._seen.get(process.pid, 0) + 1
                 owner = owners.setdefault(process.pid, owners.get(process.parent, 0))
                 _, before = self._peaks.get(process.pid, (owner, 0.0))  # one that has ended says nothing any more
                 self._peaks[process.pid] = (owner, max(before, process.peak_mb))

@@ -114,7 +114,7 @@ def test_tasks_are_tried_again() -> None:
 
 def test_memory_of_the_driver_follows_the_data() -> None:
     heaps = [int(own(data_bytes=size)["spark.driver.memory"][:-1]) for size in (0, 50 << 20, 100 << 20, 9 * GIB)]
-    assert heaps == [640, 740, 840, 1024]
+    assert heaps == [512, 612, 712, 768]
     assert own(driver_memory=3 * GIB)["spark.driver.memory"] == "3072m"
     assert own(driver_memory=3 * GIB)["spark.driver.maxResultSize"] == "2304m"
 
