@@ -254,7 +254,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert rows == {**ours, "": 0, "KeyboardInterrupt": 130}
 
 
-@pytest.mark.parametrize("name", ["topics", "ingest", "contract", "tucker", "cp", "sketch"])
+@pytest.mark.parametrize("name", ["topics", "spark", "ingest", "contract", "tucker", "cp", "communities", "sketch"])
 def test_benchmarks_have_their_place(name: str) -> None:
     part(name, "bench")
 

@@ -72,6 +72,7 @@ class MemoryWatch:
         self._root, self._stop = root, threading.Event()
         self._peaks: dict[int, tuple[int, float]] = {}
         self._seen: dict[int, int] = {}
+        self._commands: dict[int, str] = {}
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> MemoryWatch:
@@ -94,7 +95,7 @@ class MemoryWatch:
         return max((sum(p for o, p in self._lasting() if o == owner) for owner in owners), default=0.0)
 
     def _lasting(self) -> list[tuple[int, float]]:
-        """(owner, peak) of processes that lived for a while: others have the memory of their parent until they start."""
+        """(owner, peak) of processes that lived for a while: at first a process has the memory of its parent."""
         return [found for pid, found in self._peaks.items() if self._seen[pid] >= _LASTING]
 
     def _look(self) -> None:
@@ -104,8 +105,13 @@ class MemoryWatch:
             for process in found:  # parents come first
                 self._seen[process.pid] = self._seen.get(process.pid, 0) + 1
                 owner = owners.setdefault(process.pid, owners.get(process.parent, 0))
-                _, before = self._peaks.get(process.pid, (owner, 0.0))  # one that has ended says nothing any more
-                self._peaks[process.pid] = (owner, max(before, process.peak_mb))
+                known, before = self._peaks.get(process.pid, (0, 0.0))
+                # One that is ending has neither a command nor memory any more: what was known of it stays. One that
+                # has become another program had its parent's memory before.
+                if process.command and process.command != self._commands.get(process.pid):
+                    before, self._commands[process.pid] = 0.0, process.command
+                owners[process.pid] = known or owner
+                self._peaks[process.pid] = (known or owner, max(before, process.peak_mb))
 
 
 def _process(folder: Path) -> Process:

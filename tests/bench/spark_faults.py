@@ -44,10 +44,12 @@ class Fault:
 def campaign(store: Path, folder: Path, *, n_topics: int, runs: int, seed: int) -> Iterator[Fault]:
     """Kill one process in each of `runs` runs of `tdtool topics STORE`, at times that the seed draws.
 
-    Of five runs two lose an executor, two a Python worker, and one a standalone cluster's Worker with its executor.
+    First one without a kill, with speculation. Of five runs two lose an executor, two a Python worker, and one a
+    standalone cluster's Worker with its executor.
     """
     draw = random.Random(seed)
     expected = digest_of(_finished(topics_command(store, folder / "local.h5", n_topics, None)))
+    yield _speculating(store, folder, n_topics, expected)
     victims = ["executor", "python worker", "worker", "executor", "python worker"]
     usual: dict[str, float] = {}
     for number in range(runs):
@@ -61,6 +63,18 @@ def campaign(store: Path, folder: Path, *, n_topics: int, runs: int, seed: int) 
             after = draw.uniform(0.15, 0.95) * usual[victim]
             command = topics_command(store, output, n_topics, master)
             yield _disturbed(command, output, victim, after, root, expected, _STUCK * usual[victim] + _GRACE)
+
+
+def _speculating(store: Path, folder: Path, n_topics: int, expected: str) -> Fault:
+    """Nothing dies, but Spark runs slow tasks twice, and calls tasks slow at once."""
+    settings = {"": "true", ".interval": "20ms", ".quantile": "0.1", ".multiplier": "1.01", ".minTaskRuntime": "1ms"}
+    command = topics_command(store, folder / "speculation.h5", n_topics, _CLUSTER)
+    for name, value in settings.items():
+        command[4:4] = ["--spark-conf", f"spark.speculation{name}={value}"]
+    started = time.monotonic()
+    output = _finished(command)
+    outcome = "same" if digest_of(output) == expected else "different"
+    return Fault("to speculation", 0.0, time.monotonic() - started, outcome)
 
 
 def topics_command(store: Path, output: Path, n_topics: int, master: str | None) -> list[str]:
