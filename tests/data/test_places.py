@@ -192,7 +192,6 @@ def test_files_that_are_jumped_about_in(base: str, name: str, packed: Callable[[
 )
 def test_local_path(place: str, path: str | None) -> None:
     assert places.local_path(place) == path
-    assert places.is_uri(place) == (place != "docs/x")
 
 
 def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
-
 from tdtool.config import SourceConfig
-from tdtool.data.readers.places import open_binary, size, trouble
+from tdtool.data.readers.places import open_binary, trouble
 from tdtool.data.readers.streams import ByteStream
 from tdtool.errors import InputError
 
 _LOOK = 1 << 16
-_BLOCK = 1 << 22
 
 
 class ByteRange(NamedTuple):
@@ -24,14 +21,6 @@ class ByteRange(NamedTuple):
 
     start: int
     stop: int
-
-
-def byte_ranges(place: str, split_bytes: int) -> list[ByteRange]:
-    """Cut a file into ranges of about `split_bytes`; a function of the file's size alone, which is not read."""
-    n_bytes = size(place)
-    if n_bytes is None:
-        raise InputError("it is no regular file, so it cannot be read in parts", path=place, hint="save it to a file")
-    return cut_bytes(n_bytes, split_bytes)
 
 
 def cut_bytes(n_bytes: int, split_bytes: int) -> list[ByteRange]:
@@ -60,15 +49,6 @@ def open_range(place: str, part: ByteRange, config: SourceConfig, shown: str | N
         limited = io.BufferedReader(_Limited(file, exact, shown or place), _LOOK)
         with ByteStream(limited, shown or place, config, plain=True) as stream:
             yield stream
-
-
-def count_newlines(place: str, part: ByteRange, config: SourceConfig, shown: str | None = None) -> int:
-    """How many lines end in a range: what the lines behind it have to be numbered from."""
-    buffer, n = np.empty(_BLOCK, np.uint8), 0
-    with open_range(place, part, config, shown) as stream:
-        while (filled := stream.readinto(buffer)) > 0:
-            n += int(np.count_nonzero(buffer[:filled] == 10))
-    return n
 
 
 def _line_start(file: BinaryIO, position: int, shown: str) -> int:

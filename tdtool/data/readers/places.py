@@ -45,11 +45,6 @@ def trouble(place: str, error: OSError) -> InputError:
     return InputError(what, path=place, hint=hint)
 
 
-def is_uri(place: str) -> bool:
-    """Whether a place is written as a URI, of this machine (file:) or another."""
-    return _URI.match(place) is not None
-
-
 def local_path(place: str) -> str | None:
     """The path of a place on this machine's file systems, None for any other."""
     found = _URI.match(place)
