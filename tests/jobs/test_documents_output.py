@@ -68,4 +68,4 @@ def test_topics_on_spark_exports_documents(spark: OneSpark, corpus: Corpus, tmp_
     parts = [documents.part(index) for index in range(len(documents.parts))]
     assert np.array_equal(np.concatenate([topics for _, topics, _ in parts]), expected)
     assert np.array_equal(np.concatenate([out for _, _, out in parts if out is not None]), kept_out)
-    assert table.read_text().startswith("topic,")
+    assert table.read_text().startswith('"topic",')
