@@ -109,10 +109,10 @@ def in_waves(rdd: RDD[Any], about: str, wave: int) -> Iterator[Any]:
 
 
 def persisted(rdd: RDD[Any]) -> RDD[Any]:
-    """Keep an RDD in the executors' memory, and what does not fit on their disks."""
+    """Keep an RDD on the executors' disks: the system caches it in memory that is free, and Java's heap stays small."""
     from pyspark import StorageLevel
 
-    return rdd.persist(StorageLevel.MEMORY_AND_DISK)
+    return rdd.persist(StorageLevel.DISK_ONLY)
 
 
 def grouped_indices(context: SparkContext, n_partitions: int, size: int) -> RDD[int]:
