@@ -65,6 +65,10 @@ class SparkCorpus:
         for index, names in in_waves(self.ids, "names", 1):
             yield int(self.starts[index]), names
 
+    def named(self) -> RDD[tuple[int, Rows, list[str]]]:
+        """(index, Rows, names of its documents) of every partition."""
+        return self.rows.zip(self.ids).map(_named)
+
     @classmethod
     def from_hdf5(cls, context: SparkContext, path: str | Path) -> SparkCorpus:
         """A corpus file that every executor can open under the same name; its partitions are memory-mapped there."""
@@ -84,13 +88,13 @@ class SparkCorpus:
 
     def seen_through(self, vocabulary: list[str]) -> SparkCorpus:
         """The same documents in the words of another vocabulary; words it lacks disappear, and are counted."""
-        places = self.context.broadcast(term_map(self.vocabulary, vocabulary))
+        sent = self.context.broadcast(term_map(self.vocabulary, vocabulary))
 
         def see(element: tuple[int, Rows]) -> tuple[int, Rows]:
-            return element[0], translated(element[1], places.value)
+            return element[0], translated(element[1], sent.value)
 
         def lost(element: tuple[int, Rows]) -> int:
-            known = places.value[element[1].indices] >= 0
+            known = sent.value[element[1].indices] >= 0
             return int(element[1].counts[~known].sum())
 
         missed = run_job(self.context, "vocabulary", lambda: self.rows.map(carried(lost)).sum())
@@ -147,6 +151,13 @@ def _read_by_executors(
         anchors=indices,
         group=size,
     )
+
+
+def _named(pair: tuple[tuple[int, Rows], tuple[int, list[str]]]) -> tuple[int, Rows, list[str]]:
+    (index, rows), (other, names) = pair
+    if index != other:
+        raise RuntimeError(f"partition {index} met the names of partition {other}")
+    return index, rows, names
 
 
 def _stored_rows(place: str, index: int) -> Rows:

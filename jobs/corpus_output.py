@@ -46,7 +46,7 @@ def write_corpus(
     with new_store(output, force=force) as place:
         # Parts are named after what they hold: a task that runs twice writes the same file.
         write = carried(functools.partial(_written, place))
-        parts: list[PartFacts] = run_job(context, "writing", corpus.rows.zip(corpus.ids).map(write).collect)
+        parts: list[PartFacts] = run_job(context, "writing", corpus.named().map(write).collect)
         write_manifest(output, parts, corpus.vocabulary, frequency, count, about)
     return int(count.sum())
 
@@ -66,11 +66,8 @@ def _totals(n_terms: int, elements: Iterable[tuple[int, Rows]]) -> Iterator[NDAr
     yield totals
 
 
-def _written(place: str, pair: tuple[tuple[int, Rows], tuple[int, list[str]]]) -> PartFacts:
-    (index, rows), (other, ids) = pair
-    if index != other:
-        raise RuntimeError(f"partition {index} met the names of partition {other}")
-    return write_part(place, index, rows, ids)
+def _written(place: str, partition: tuple[int, Rows, list[str]]) -> PartFacts:
+    return write_part(place, *partition)
 
 
 def _write_file(

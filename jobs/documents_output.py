@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from tdtool.data.parquet_parts import PartFacts
 
-#: What such a directory is called; any other export is a file, written by the driver.
-SUFFIX = ".documents.parquet"
-
 
 def write_documents(
     corpus: CorpusFacts,
@@ -44,16 +41,16 @@ def write_documents(
         raise TypeError(f"executors do not have the documents of a {type(corpus).__name__}")
     sent = corpus.context.broadcast((word_topic, alpha, held_out))
     try:
-        with new_store(str(output), force=force):
-            write = carried(functools.partial(_written, str(output.resolve()), sent))
-            parts = run_job(corpus.context, "documents", corpus.rows.zip(corpus.ids).map(write).collect)
-            write_documents_manifest(str(output), parts, alpha.size, attributes, held_out=held_out is not None)
+        with new_store(str(output), force=force) as place:
+            write = carried(functools.partial(_written, place, sent))
+            parts = run_job(corpus.context, "documents", corpus.named().map(write).collect)
+            write_documents_manifest(place, parts, alpha.size, attributes, held_out=held_out is not None)
     finally:
         sent.destroy()
 
 
-def _written(place: str, sent: Broadcast[Any], pair: tuple[tuple[int, Rows], tuple[int, list[str]]]) -> PartFacts:
-    (index, rows), (_, ids) = pair
+def _written(place: str, sent: Broadcast[Any], partition: tuple[int, Rows, list[str]]) -> PartFacts:
+    index, rows, ids = partition
     word_topic, alpha, held_out = sent.value
     kept_out = None
     if held_out is not None:

@@ -72,20 +72,21 @@ class SparkEngine:
             found = self._collected_in_stages(task, count, about)
         else:
             found = self._collected(task, needs, count, about)
-        if task.version is not None:
-            self._kept |= dict.fromkeys(needs.keeps, task.version)
+        self._keep(task, needs)
         self._broadcasts.forget()
         return found
 
     def map(self, step: Step, *parameters: Any, about: str = "") -> Iterator[tuple[int, Partials]]:
-        """(partition, partials) in the order of the partitions; the driver holds those of one task at a time.
+        """(partition, partials) in the order of the partitions; keeps the state the step returns.
 
-        For steps that keep nothing. All are computed first, so that every core has work.
+        All are computed first, so that every core has work; the driver holds those of one task at a time.
         """
-        task = self._task(step, parameters, needs_of(step))
+        needs = needs_of(step)
+        task = self._task(step, parameters, needs)
         results = persisted(self.corpus.rows.mapPartitions(carried(task.each), True))
         try:
             run_job(self._context, about or step.__name__, results.count)
+            self._keep(task, needs)
             yield from in_waves(results, about or step.__name__, 1)
         finally:
             results.unpersist()
@@ -104,6 +105,10 @@ class SparkEngine:
         return Task(
             self._run, step, given, reads, version, frozenset(live), self.corpus.group, self.corpus.n_partitions
         )
+
+    def _keep(self, task: Task, needs: Needs) -> None:
+        if task.version is not None:
+            self._kept |= dict.fromkeys(needs.keeps, task.version)
 
     def _collected(self, task: Task, needs: Needs, count: int, about: str) -> Partials:
         """The sum of all groups, which send theirs to the driver."""

@@ -87,7 +87,8 @@ def ingest_graph_moments(
     check_outputs([source], output, (), force=force)
     with in_words(source), limited(workers), GraphCluster(spark) as cluster:
         announce_compilation()
-        network = load_graph(source, graph, memory=memory or available_memory() or total_memory())
+        free = memory or available_memory() or total_memory()
+        network = load_graph(source, graph, memory=free, cluster=cluster)
         check_graph(network, CommunitiesConfig(), source)
         if alone := isolated_text(network):
             log.note(alone)

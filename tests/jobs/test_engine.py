@@ -17,6 +17,7 @@ from tdtool.jobs import engine as spark_engine
 from tdtool.jobs.corpus import SparkCorpus
 from tdtool.jobs.engine import SparkEngine
 from tdtool.models.inference import documents_step
+from tdtool.models.polish import polish_step
 from tdtool.run.fit import TopicFit, TopicFitter
 from tdtool.store import hdf5
 from tdtool.store.schema import CORPUS
@@ -107,6 +108,25 @@ def test_documents_come_in_order_and_sums_in_stages(
             assert index == wanted
             assert np.array_equal(topics, own)
             assert np.array_equal(lengths, counted)
+
+
+def test_a_map_keeps_state_as_a_sum_does(spark: OneSpark, corpus: Corpus) -> None:
+    """The second pass starts from what the first one left, which shows in its sums."""
+    rng = np.random.default_rng(8)
+    word_topic = np.ascontiguousarray(rng.dirichlet(np.full(corpus.n_terms, 0.2), 3).T, np.float32)
+    nobody, own = np.zeros(0, np.int64), np.empty((0, 3), np.float32)
+    arguments = (nobody, word_topic, np.full(3, 0.1, np.float32), own, np.array([1, 200, 2000]))
+    found = []
+    on_spark = SparkEngine(SparkCorpus.from_hdf5(spark(LOCAL), str(corpus.path)), workers=2)
+    for each in (on_spark, LocalEngine(corpus, workers=2, memory=1 << 30)):
+        with each as engine:
+            first = [index for index, _ in engine.map(polish_step, *arguments)]
+            assert first == list(range(corpus.n_partitions))
+            found.append(engine.map_reduce(polish_step, *arguments))
+            engine.drop("expected")
+            cold = engine.map_reduce(polish_step, *arguments)
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
+    assert not np.array_equal(found[0][1], cold[1])
 
 
 def test_every_step_may_fail_once_in_every_task(spark: OneSpark, corpus: Corpus) -> None:
