@@ -165,6 +165,90 @@ class SparkConfig:
     driver_memory: int | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ImagesConfig:
+    """How images become a store."""
+
+    format: str = "auto"  # folder, tar, cifar, npz, idx; auto looks at the content
+    size: int | None = None  # pixels: shorter side, the middle square is kept; None: as they are
+    encoding: Literal["auto", "pixels", "files"] = "auto"  # auto: pixels where all are of one small size
+    max_bad: float = 0.01  # images that cannot be read: below 1 a share of all, else how many; more end the run
+    max_ratio: int = 1000  # a compressed stream may grow this many times ...
+    max_bytes: int = 1 << 40  # ... and never beyond this
+
+
+@dataclasses.dataclass(frozen=True)
+class NetConfig:
+    """Which net. head : see nn/head_spec.py."""
+
+    model: str = "resnet50"
+    width: int = 64  # channels of the first stage
+    head: str = "fc"
+    n_classes: int = 1000
+    image_size: int = 224  # rows = columns of what the net sees
+    dropout: float | None = None  # in the head; None: as the model has it
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """How training images are varied; all of it is a function of (seed, epoch, image)."""
+
+    crop: bool = True  # small images: shifted by up to an eighth; large: a random part, resized
+    flip: bool = True  # left and right
+    colour: float = 0.0  # strength of brightness, contrast, saturation
+    mixup: float = 0.0  # alpha of the Beta distribution; 0: none
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights are updated."""
+
+    name: Literal["sgd", "adamw", "lars"] = "sgd"
+    learning_rate: float | None = None  # for the whole batch; None: the usual for 256 images, scaled linearly
+    momentum: float = 0.9
+    weight_decay: float | None = None  # None: 5e-4 for small images, 1e-4 for others, 0.05 for adamw; not on biases
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup: float | None = None  # epochs; None: a twentieth of all, at most 5
+    label_smoothing: float = 0.0
+    clip: float | None = None  # largest norm of the gradient
+    ema: float = 0.0  # decay of the averaged weights, which are then scored and exported; 0: none
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceConfig:
+    """Where a net is trained, and what for in memory and time."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: int = 1  # processes of this node, one a GPU
+    nodes: int = 1
+    rendezvous: str | None = None  # HOST:PORT of one node, where the others meet
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    compress: Literal["none", "fp16", "bf16", "powersgd"] = "none"  # gradients on their way between processes
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    recompute: Literal["none", "sqrt", "block", "recursive", "auto"] = "none"
+    threads: int | None = None  # of the node; None: the cores this process may use
+    max_restarts: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a net is trained."""
+
+    net: NetConfig = NetConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    device: DeviceConfig = DeviceConfig()
+    epochs: int = 10
+    max_steps: int | None = None
+    batch: int = 128  # images of one update, over all processes
+    accumulate: int = 1  # parts of a batch that a process takes one after the other
+    holdout: float = 0.1  # share of the training images that is scored, where the data has no validation or test part
+    save_every: float = 10.0  # minutes between checkpoints
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    seed: int = 0
+
+
 def as_json(config: Any) -> dict[str, Any]:
     """A configuration as plain JSON values, for a result file."""
     return dataclasses.asdict(config)

@@ -1,0 +1,1 @@
+"""Nets: architectures, and layers that contract a tensor instead of flattening it (PyTorch)."""

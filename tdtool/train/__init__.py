@@ -1,0 +1,1 @@
+"""Training of nets: data, loop, checkpoints, processes (PyTorch)."""
