@@ -12,7 +12,12 @@ from tdtool.store.reader import Reader
 _SUM_TOLERANCE = 1e-3
 _LENGTH_TOLERANCE = {8: 1e-6, 4: 1e-3}  # by the bytes of a number
 _BLOCK = 1 << 22
-_MAY_LACK = ("selection/", "scores/", "embedding/")  # no held-out documents; missing values; small components
+_SIDE_MOST = 1 << 27  # pixels of an image's side
+#: No held-out documents; missing values; small components; steps that diverged, norms unknown, nothing that is scored.
+_MAY_LACK = (
+    *("selection/", "scores/", "embedding/", "steps/loss", "steps/gradient_norm"),
+    *("epochs/train_loss", "epochs/loss", "epochs/top"),
+)
 
 
 class Finding(NamedTuple):
@@ -337,6 +342,50 @@ def _check_symmetric(reader: Reader, path: str) -> Iterator[Finding]:
         yield Finding(path, "is not symmetric")
 
 
+def check_images(reader: Reader) -> Iterator[Finding]:
+    """Images whose labels are classes and whose places are in the file, as pixels of 8 bits or as files, not both."""
+    n_classes, n_images = reader.shape("classes/name")[0], reader.shape("images/label")[0]
+    limits = {"label": n_classes - 1, "split": 2, "height": _SIDE_MOST, "width": _SIDE_MOST}
+    for name, most in limits.items():
+        values = reader.rows(f"images/{name}", 0, n_images)
+        if values.size and (int(values.min()) < int(name in ("height", "width")) or int(values.max()) > most):
+            yield Finding(f"images/{name}", "has values that cannot be")
+    if not _climbs(reader.rows("partitions/start", 0, reader.shape("partitions/start")[0]), n_images):
+        yield Finding("partitions/start", f"does not climb from 0 to {n_images:,}")
+    has_files = [path in reader for path in ("encoded/start", "encoded/data")]
+    if has_files != [("pixels/value" not in reader)] * 2:
+        yield Finding("pixels/value", "is there beside encoded files, or there is neither")
+    elif all(has_files):
+        if not _climbs(reader.rows("encoded/start", 0, n_images + 1), reader.shape("encoded/data")[0]):
+            yield Finding("encoded/start", "does not climb from 0 to the end of encoded/data")
+        elif reader.dtype("encoded/data") != np.uint8:
+            yield Finding("encoded/data", "is not of bytes")
+    else:
+        yield from _check_pixels(reader, n_images)
+
+
+def _check_pixels(reader: Reader, n_images: int) -> Iterator[Finding]:
+    _, height, width, n_channels = reader.shape("pixels/value")
+    if reader.dtype("pixels/value") != np.uint8 or n_channels != 3:
+        yield Finding("pixels/value", "is not red, green, blue of 8 bits")
+    for name, size in (("height", height), ("width", width)):
+        if np.any(reader.rows(f"images/{name}", 0, n_images) != size):
+            yield Finding(f"images/{name}", "is not that of the pixels")
+
+
+def check_training(reader: Reader) -> Iterator[Finding]:
+    """Records of a training in the order in which they were made, scores that are shares."""
+    n_records, n_evaluations = reader.shape("steps/step")[0], reader.shape("epochs/epoch")[0]
+    for path, length in (("steps/step", n_records), ("epochs/epoch", n_evaluations), ("epochs/step", n_evaluations)):
+        values = reader.rows(path, 0, length)
+        if np.any(values < 0) or np.any(values[1:] < values[:-1]):
+            yield Finding(path, "is not ascending from 0 on")
+    for name in ("top1", "top5"):
+        shares = reader.rows(f"epochs/{name}", 0, n_evaluations)
+        if np.any((shares < 0) | (shares > 1)):  # NaN where nothing is scored
+            yield Finding(f"epochs/{name}", "is no share")
+
+
 _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.corpus": (check_counts,),
     "tdtool.topics": (_shares("topics/topic_word"), _shares("documents/topic")),
@@ -348,4 +397,6 @@ _CHECKS: dict[str, tuple[Callable[[Reader], Iterator[Finding]], ...]] = {
     "tdtool.communities": (check_graph, check_memberships, check_mixture, check_links),
     "tdtool.moments": (check_moments,),
     "tdtool.graph_moments": (check_graph_moments,),
+    "tdtool.images": (check_images,),
+    "tdtool.training": (check_training,),
 }

@@ -1,0 +1,179 @@
+"""Where a net is trained: the directory of a run, what it was asked for, and who may write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tdtool import log
+from tdtool.errors import UsageError
+from tdtool.run.outputs import source_name
+from tdtool.run.train_request import TrainRequest, under_torchrun
+from tdtool.store.atomic import NO_LOCKS
+from tdtool.train.run_folder import OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings
+
+SWEEP, LOCK = "sweep.json", "lock"
+#: What a run that goes on may be asked for differently: the net does not depend on it.
+_FREE = (
+    "net.n_classes",
+    "net.image_size",
+    "batch",  # its own key below says what was asked for
+    "save_every",
+    "track",
+    "device.device",
+    "device.gpus",
+    "device.nodes",
+    "device.rendezvous",
+    "device.strategy",
+    "device.compile",
+    "device.recompute",
+    "device.threads",
+    "device.max_restarts",
+)
+
+
+class State(NamedTuple):
+    """What is at a place. kind : "nothing", "run", "sweep" or "other"; settings : of a run."""
+
+    kind: str
+    settings: RunSettings | None = None
+
+
+def default_run(model: str, data: str) -> Path:
+    """./MODEL-DATA.train, or the first of MODEL-DATA-2.train, ... that is free.
+
+    Under torchrun always the first: all processes, those that start after a failure too, have to choose the same.
+    """
+    name = f"{model}-{data if data == SYNTHETIC else source_name(data)}"
+    paths = (Path(f"{name}{'' if i == 1 else f'-{i}'}.train") for i in itertools.count(1))
+    return next(path for path in paths if under_torchrun() or not path.exists())
+
+
+def state_of(run: Path) -> State:
+    """What is at `run`. A directory that holds at most the data of a run that has not begun counts as nothing."""
+    if not run.exists():
+        return State("nothing")
+    if not run.is_dir():
+        return State("other")
+    if is_run(run):
+        return State("run", read_settings(run))
+    if (run / SWEEP).is_file():
+        return State("sweep")
+    begun = any(entry.name != LOCK and not entry.name.startswith(OWN_DATA) for entry in run.iterdir())
+    return State("other" if begun else "nothing")
+
+
+def check_run(run: Path, request: TrainRequest, *, sweep: bool = False) -> State:
+    """Before any work: UsageError unless a run can be put at `run`, or one that is there can go on."""
+    found, wanted = state_of(run), "sweep" if sweep else "run"
+    if found.kind == "other" or (found.kind not in ("nothing", wanted) and not request.force):
+        what = {"run": "this is a single run", "sweep": "this is a sweep", "other": "this is no run of tdtool's"}
+        raise UsageError(what[found.kind], path=run, hint="choose another directory with -o")
+    parent = next(path for path in (run, *run.absolute().parents) if path.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"no permission to write in {parent}", path=run, hint="choose another directory with -o")
+    if not parent.is_dir():
+        raise UsageError(f"{parent} is not a directory", path=run, hint="choose another directory with -o")
+    if found.kind == "nothing":
+        return found
+    if request.force:
+        _check_not_read(run, request)
+        return State("nothing")
+    if not request.resume:
+        hint = "leave out --no-resume to go on with it; --force starts it anew; or choose another directory with -o"
+        raise UsageError("the run exists already", path=run, hint=hint)
+    if found.settings is not None:
+        check_same(run, found.settings.asked, request)
+    return found
+
+
+def check_same(run: Path, config: Mapping[str, Any], request: TrainRequest) -> None:
+    """UsageError with every setting in which a run differs from what is asked for."""
+    before, now = _settings(config.get("asked")), _settings(request.asked())
+    lines = [f"{_option(name)}: {_word(before.get(name))} there, {_word(now[name])} asked for" for name in now]
+    different = [line for line, name in zip(lines, now, strict=True) if before.get(name) != now[name]]
+    if different:
+        hint = "\n  ".join((*different, "another directory by -o starts a new run; --force starts this one anew"))
+        raise UsageError("this run was started with other settings", path=run, hint=hint)
+
+
+@contextlib.contextmanager
+def only_here(run: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
+    """Hold the directory, made if it is not there, for this process alone. wait : until others are done with it;
+    shared : with others that share it.
+
+    UsageError: another process trains here. The system ends the lock with the process, however that ends.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _lock(handle, run, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, run: Path, how: int) -> None:
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError as error:
+        hint = "wait for it, or choose another directory with -o"
+        raise UsageError("another process trains this run", path=run, hint=hint) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.detail(f"{run}: this file system has no locks; two processes must not train the same run")
+
+
+def clear(run: Path) -> None:
+    """Take away a run or a sweep, all but its lock."""
+    for entry in run.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
+
+
+def _check_not_read(run: Path, request: TrainRequest) -> None:
+    for name, path in (("--data", request.data), ("--weights", request.weights), ("--head-from", request.head_from)):
+        if path is not None and Path(path).resolve().is_relative_to(run.resolve()):
+            raise UsageError(f"--force would take away what {name} reads", path=path, hint="choose another -o")
+
+
+def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with dots and values, of what has to be the same."""
+    flat = {**_flat(asked.get("config", {})), **{f"asked.{k}": v for k, v in asked.items() if k != "config"}}
+    return {name: value for name, value in flat.items() if name not in _FREE}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat
+
+
+_OPTIONS = {
+    "net.model": "MODEL",
+    "optimiser.name": "--optimiser",
+    "optimiser.learning_rate": "--lr",
+    "augment.crop": "crops",
+    "augment.flip": "flips",
+}
+
+
+def _option(name: str) -> str:
+    """What the setting is called on the command line."""
+    return _OPTIONS.get(name, "--" + name.rpartition(".")[2].replace("_", "-"))
+
+
+def _word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,60 @@
+"""What somebody asks of `tdtool train`, before the data has filled in the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from tdtool.config import TrainConfig, as_json
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainRequest:
+    """Settings, and what is to be found out.
+
+    config : as asked; its classes, image size and batch hold only where the three below say so. data : a store, a
+    source of images or "synthetic"; None: the run's own, else ./data. batch, n_classes, image_size : None: by what
+    fits memory, by the data. weights : a file of trained weights; head_from : a run whose head the new one starts
+    from. resume : go on with a run that exists; force : start it anew.
+    """
+
+    config: TrainConfig = TrainConfig()
+    data: str | None = None
+    batch: int | None = 128
+    n_classes: int | None = None
+    image_size: int | None = None
+    weights: str | None = None
+    head_from: str | None = None
+    resume: bool = True
+    force: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        """What tells this run from others, as plain JSON values: a run that goes on has to be asked for the same."""
+        return {
+            "config": as_json(self.config),
+            "batch": self.batch,
+            "weights": _absolute(self.weights),
+            "head_from": _absolute(self.head_from),
+        }
+
+    def with_head(self, head: str) -> TrainRequest:
+        """The same with another head."""
+        net = dataclasses.replace(self.config.net, head=head)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, net=net))
+
+
+def world_size(request: TrainRequest) -> int:
+    """Processes that train together; torchrun's environment decides where it has started us."""
+    device = request.config.device
+    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else device.gpus * device.nodes
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())

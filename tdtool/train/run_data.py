@@ -1,0 +1,35 @@
+"""The images of a run, as its processes open them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tdtool.config import TrainConfig
+from tdtool.data.image_store import open_images
+from tdtool.errors import InputError
+from tdtool.train.run_folder import SYNTHETIC, RunSettings
+from tdtool.train.synthetic import SyntheticImages, synthetic
+
+if TYPE_CHECKING:
+    from tdtool.data.image_store import ImageSet
+
+_BATCHES = 20  # of noise: enough for a rate, few enough for an epoch to end
+
+
+def images_of_run(run: Path, settings: RunSettings) -> ImageSet | SyntheticImages:
+    """The images that a run is trained on. InputError when they are not those that it was started with."""
+    if settings.data == SYNTHETIC:
+        return synthetic_images(settings.config)
+    path = Path(settings.data)
+    images = open_images(path if path.is_absolute() else Path(run) / path)
+    if settings.data_digest and images.digest != settings.data_digest:
+        hint = "put the old file back, or train anew with --force"
+        raise InputError("is not what the run was started with: its digest differs", path=path, hint=hint)
+    return images
+
+
+def synthetic_images(config: TrainConfig) -> SyntheticImages:
+    """As many images of noise as twenty batches have; a tenth of them is scored."""
+    n = _BATCHES * max(config.batch, 64)
+    return synthetic(n, image_size=config.net.image_size, n_classes=config.net.n_classes, seed=config.seed)
