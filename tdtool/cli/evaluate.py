@@ -29,7 +29,9 @@ _OF_A_CORPUS = (
     "master",
 )
 _OF_A_TRUTH = ("truth_format", "all_nodes", "omega")
+_OF_A_NET = ("data", "split", "batch", "device")
 _KNOWN_SHOWN = 20
+_CLASSES_SHOWN, _CONFUSIONS_SHOWN = 20, 10
 
 _truth_options = options.combined(
     option(
@@ -53,6 +55,24 @@ _truth_options = options.combined(
     ),
     option("--omega", section="Source", is_flag=True, help="Count the omega index beyond 5,000 nodes, too."),
 )
+_net_options = options.combined(
+    option("--data", section="Images", metavar="SOURCE", help="Images to score a net on. [default: those of the run]"),
+    option(
+        "--split",
+        section="Images",
+        type=click.Choice(["auto", "test", "validation", "training", "held-out", "all"]),
+        default="auto",
+        help="Which of them; auto: test, else validation, else what the run held out, else all.",
+    ),
+    option("--batch", section="Images", type=click.IntRange(1), metavar="N", default=256, help="Images at a time."),
+    option(
+        "--device",
+        section="Images",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="Where a net is computed; auto: on a GPU where there is one.",
+    ),
+)
 
 
 @click.command(
@@ -61,6 +81,8 @@ _truth_options = options.combined(
         ("tdtool evaluate news.topics.h5 test/", "perplexity and coherence on documents the model has not seen"),
         ("tdtool evaluate news.topics.h5 test.corpus.h5 --json", "for a program"),
         ("tdtool evaluate friends.communities.h5 --truth circles.txt", "found communities against known ones"),
+        ("tdtool evaluate resnet18-images.train", "accuracy of a trained net on the test images of its data"),
+        ("tdtool evaluate net.onnx --data photos/", "an exported net on other images"),
     ),
 )
 @click.argument("model", type=options.FILE)
@@ -68,6 +90,7 @@ _truth_options = options.combined(
 @options.as_json
 @options.source_options
 @_truth_options
+@_net_options
 @spark_options
 @options.seed
 @options.workers
@@ -84,19 +107,32 @@ def evaluate(
     truth_format: str,
     all_nodes: bool,
     omega: bool,
+    data: str | None,
+    split: str,
+    batch: int,
+    device: str,
     spark: SparkConfig | None,
     seed: int,
     workers: int | None,
     memory: int | None,
 ) -> None:
-    """Score a model on other documents or known communities.
+    """Score a model on other documents, known communities or images.
 
     Topics: every document of CORPUS is scored: half of its words tell its topics, the other half are predicted
     (perplexity by document completion). Coherence is that of the model's topics in CORPUS.
 
     Communities: compared with those in --truth, by overlapping mutual information, F1, omega, the error of the
     memberships and the recovery ratio.
+
+    Nets: MODEL is the directory of a run of `tdtool train`, or a file of `tdtool export` (.pt2, .onnx, .safetensors),
+    which is run without the code that built it; CORPUS, or --data, the images. Classes are matched by name.
     """
+    from tdtool.run.evaluate_net import is_net
+
+    if is_net(model):
+        _check_net_arguments(context, corpus, data, truth)
+        _evaluate_net(as_json, model, data or corpus, split=split, batch=batch, device=device, threads=workers)
+        return
     _check_arguments(context, model, corpus, truth)
     if truth is not None:
         _evaluate_communities(as_json, model, truth, truth_format=truth_format, all_nodes=all_nodes, omega=omega)
@@ -134,10 +170,28 @@ def _check_arguments(context: click.Context, model: Path, corpus: str | None, tr
         raise UsageError(
             "nothing to score it on", path=model, hint="name a CORPUS for a topic model, --truth FILE for communities"
         )
-    for name in _OF_A_TRUTH if truth is None else _OF_A_CORPUS:
+    _refuse(context, _OF_A_NET, "a net: the directory of a run, .pt2, .onnx or .safetensors")
+    if truth is None:
+        _refuse(context, _OF_A_TRUTH, "communities (--truth)")
+    else:
+        _refuse(context, _OF_A_CORPUS, "a CORPUS")
+
+
+def _check_net_arguments(context: click.Context, corpus: str | None, data: str | None, truth: str | None) -> None:
+    """UsageError for what does not go with a net."""
+    if truth is not None:
+        raise UsageError("--truth is for communities, and this is a net", hint="name images: --data STORE")
+    if corpus is not None and data is not None:
+        raise UsageError("images are named twice", hint=f"{corpus}, or --data {data}")
+    _refuse(context, _OF_A_TRUTH, "communities (--truth)")
+    _refuse(context, tuple(name for name in _OF_A_CORPUS if name != "workers"), "a CORPUS")
+
+
+def _refuse(context: click.Context, names: tuple[str, ...], whose: str) -> None:
+    """UsageError for options of another kind of model; settings of files and of the environment are for all commands."""
+    for name in names:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} is for {'communities (--truth)' if truth is None else 'a CORPUS'}")
+            raise UsageError(f"--{name.replace('_', '-')} is for {whose}")
 
 
 def _evaluate_communities(as_json: bool, model: Path, truth: str, *, omega: bool, **settings: Any) -> None:
@@ -156,3 +210,23 @@ def _evaluate_communities(as_json: bool, model: Path, truth: str, *, omega: bool
     for note in result.notes:
         say(f"Note: {note}")
     say(result.ledger.text("rows" if "table" in result.truth else "communities"))
+
+
+def _evaluate_net(as_json: bool, model: Path, data: str | None, **settings: Any) -> None:
+    from tdtool.report import nets
+    from tdtool.run.evaluate_net import evaluate_net
+
+    plain = evaluate_net(model, data, **settings).as_dict()
+    if as_json:
+        say_json(plain)
+        return
+    nets.print_classes(plain["classes"], most=_CLASSES_SHOWN)
+    if plain["confusions"]:
+        say("")
+        nets.print_confusions(plain["confusions"], most=_CONFUSIONS_SHOWN)
+    say(f"\n{nets.scored_text(plain)}\n")
+    nets.print_scores(plain)
+    for note in plain["notes"]:
+        say(f"\nNote: {note}")
+    if plain["n_bad"]:
+        say(f"\n{plain['n_bad']:,} images cannot be decoded and are left out: {', '.join(plain['bad'])}")

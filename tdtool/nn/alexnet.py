@@ -6,6 +6,7 @@ padded, so that the last map has about 4 x 4 places, and the hidden layers are 8
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import nn
@@ -69,4 +70,4 @@ class AlexNet(Net):
         """Every convolution with what follows it."""
         layers = [*self.features]
         ends = (0, 3, 6, 8, 10, 13)
-        return [layers[start:end] for start, end in zip(ends, ends[1:], strict=False)] + [[self.avgpool]]
+        return [layers[start:end] for start, end in itertools.pairwise(ends)] + [[self.avgpool]]

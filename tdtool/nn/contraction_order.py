@@ -32,12 +32,14 @@ Merge = int | tuple["Merge", "Merge"]
 @dataclasses.dataclass(frozen=True)
 class Step:
     """The activation absorbs one weight. merge : which of the weights it is made of; weight : its labels;
-    contracted : those that are summed over, in their order in the activation; new : those that take their place."""
+    contracted : those that are summed over, in their order in the activation; new : those that take their place;
+    folds : what is contracted is copied to the end of the activation first, for one large product in place of many."""
 
     merge: Merge
     weight: Labels
     contracted: Labels
     new: Labels
+    folds: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,27 +116,32 @@ def _in_memory(order: int, channels_last: bool) -> Labels:
 
 @functools.lru_cache(maxsize=256)
 def _cheapest(network: _Network) -> Plan:
-    """The plan that is fastest by the model above, among those that need no more operations than mode by mode."""
+    """The fastest by the model above among the plans that need no more operations than the ordinary ways: mode by mode,
+    and, where there are few outputs, by the full weight."""
     plain = _one_by_one(network)
-    regression = any(CLASS in weight for weight in network.weights)
-    slope, few = plain.per_image, BATCH if regression else 1  # merging a core pays from some images on
-    if _few_outputs(network):
-        slope = min(slope, 2 * math.prod(dict(network.sizes)[label] for label in (*network.data, CLASS)))
-    for move, call, piece in ((_MOVE, _CALL, _PIECE), (0, 0, 0)):
-        plan = _Search(network, move, call, piece).plan()
-        if plan.per_image <= slope and plan.flops(few) <= plain.flops(few):  # and so for every larger batch
+    bounds = [(plain, BATCH if _outputs(network) else 1)]  # merging a core with factors pays from some images on
+    if 0 < _outputs(network) <= BATCH:
+        bounds.append((_rebuilt(network), 1))
+    for model in (_Costs(BATCH, _MOVE, _CALL, _PIECE), _Costs(BATCH), _Costs(1 << 20)):
+        plan = _Search(network, model).plan()
+        if all(_at_most(plan, bound, few) for bound, few in bounds):
             return plan
-    return _Search(network, 0, 0, 0, merging=False).plan()
+    return _Search(network, _Costs(BATCH), merging=False).plan()
 
 
-def _few_outputs(network: _Network) -> bool:
-    """True where the full weight has no more values than the activations of BATCH images."""
-    return dict(network.sizes).get(CLASS, BATCH + 1) <= BATCH
+def _at_most(plan: Plan, bound: Plan, few: int) -> bool:
+    """True where a plan needs no more operations than another for every batch of `few` images or more."""
+    return plan.per_image <= bound.per_image and plan.flops(few) <= bound.flops(few)
+
+
+def _outputs(network: _Network) -> int:
+    """K; 0 where the layer only contracts."""
+    return dict(network.sizes).get(CLASS, 0)
 
 
 def _one_by_one(network: _Network) -> Plan:
     """The weights in their order: channels first, then mode by mode, then the core."""
-    search = _Search(network, 0, 0, 0)
+    search = _Search(network, _Costs(1))
     labels, taken, total = network.data, [], 0
     for number in range(len(network.weights)):
         step, labels = search.step(labels, number, network.weights[number])
@@ -143,11 +150,34 @@ def _one_by_one(network: _Network) -> Plan:
     return Plan(network.data, labels, tuple(taken), 0, total)
 
 
+def _rebuilt(network: _Network) -> Plan:
+    """The full weight from the core, mode by mode; then one product."""
+    size = dict(network.sizes)
+    core = next(weight for weight in network.weights if len(weight) == len(network.data) + 1)
+    labels, fixed = list(core), 0
+    for factor in (weight for weight in network.weights if weight != core):
+        (inner,) = set(factor) & set(labels)
+        (outer,) = set(factor) - {inner}
+        fixed += 2 * math.prod(size[label] for label in labels) * size[outer]
+        labels[labels.index(inner)] = outer
+    return Plan(network.data, (CLASS,), (), fixed, 2 * math.prod(size[label] for label in labels))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Costs:
+    """Images in a batch; what moving a value, a call and a small product cost besides the arithmetic."""
+
+    batch: int
+    move: int = 0
+    call: int = 0
+    piece: int = 0
+
+
 class _Search:
     """All orders, each part of the problem solved once."""
 
-    def __init__(self, network: _Network, move: int, call: int, piece: int, *, merging: bool = True) -> None:
-        self._network, self._move, self._call, self._piece, self._merging = network, move, call, piece, merging
+    def __init__(self, network: _Network, costs: _Costs, *, merging: bool = True) -> None:
+        self._network, self._costs, self._merging = network, costs, merging
         self._size = dict(network.sizes)
         self._merged: dict[frozenset[int], tuple[float, int, Merge, Labels]] = {}
         self._best: dict[tuple[Labels, frozenset[int]], tuple[float, int, int, tuple[Step, ...], Labels]] = {}
@@ -160,15 +190,16 @@ class _Search:
 
     def step(self, labels: Labels, merge: Merge, weight: Labels) -> tuple[Step, Labels]:
         """The activation with `labels` absorbs a weight: the step and the labels after it. What is new stands where
-        the first of what is contracted stood; a run of neighbours is contracted without a copy."""
+        the first of what is contracted stood, or, where the step folds, at the end."""
         contracted = tuple(label for label in labels if label in weight)
         new = tuple(label for label in weight if label not in labels)
         # Rows and columns that are merged keep the order they had: their ranks replace them one by one.
         new = tuple(sorted(new, key=lambda label: _place(label, labels)))
         first = labels.index(contracted[0])
-        before = tuple(label for label in labels[:first] if label not in contracted)
-        after = tuple(label for label in labels[first:] if label not in contracted)
-        return Step(merge, weight, contracted, new), before + new + after
+        before, after = labels[:first], tuple(label for label in labels[first:] if label not in contracted)
+        folds = bool(after) and (bool(before) or self._count(new) > self._count(after))
+        result = before + after + new if folds else before + new + after
+        return Step(merge, weight, contracted, new, folds), result
 
     def products(self, step: Step, after: Labels) -> int:
         """Operations of a step for one image."""
@@ -191,7 +222,7 @@ class _Search:
             step, after = self.step(labels, merge, weight)
             per_image = self.products(step, after)
             rest = self._absorb(after, left - chosen)
-            cost += BATCH * per_image + self._overhead(labels, step, after) + rest[0]
+            cost += self._costs.batch * per_image + self._overhead(labels, step, after) + rest[0]
             if best is None or cost < best[0]:
                 best = cost, fixed + rest[1], per_image + rest[2], (step, *rest[3]), rest[4]
         if best is None:
@@ -201,10 +232,9 @@ class _Search:
 
     def _parts(self, left: frozenset[int]) -> Iterator[frozenset[int]]:
         largest = len(left) if self._merging else 1
-        regression = any(CLASS in weight for weight in self._network.weights)
+        if 1 < largest == len(self._network.weights) and _outputs(self._network) > BATCH:
+            largest -= 1  # all of them would be the full weight
         for size in range(1, largest + 1):
-            if regression and 1 < size == len(self._network.weights) and not _few_outputs(self._network):
-                return  # that would be the full weight
             yield from map(frozenset, itertools.combinations(sorted(left), size))
 
     def _merge(self, chosen: frozenset[int]) -> tuple[float, int, Merge, Labels]:
@@ -225,18 +255,18 @@ class _Search:
         shared = set(one[3]) & set(two[3])
         flops = (2 if shared else 1) * self._count(labels) * self._count(tuple(shared))
         moved = self._count(one[3]) + self._count(two[3]) + self._count(labels)
-        cost = one[0] + two[0] + flops + self._move * moved + self._call
+        cost = one[0] + two[0] + flops + self._costs.move * moved + self._costs.call
         return cost, one[1] + two[1] + flops, (one[2], two[2]), labels
 
     def _overhead(self, labels: Labels, step: Step, after: Labels) -> float:
         """What a step costs besides its arithmetic."""
-        moved = BATCH * (self._count(labels) + self._count(after)) + self._count(step.weight)
+        batch = self._costs.batch
+        moved = batch * (self._count(labels) + self._count(after)) + self._count(step.weight)
         first = labels.index(step.contracted[0])
-        run = labels[first : first + len(step.contracted)]
-        if set(run) != set(step.contracted):
-            moved += BATCH * 2 * self._count(labels)  # put side by side by a copy
-        pieces = 0 if labels[-1] in run else BATCH * self._count(labels[:first])
-        return self._move * moved + self._piece * pieces + self._call
+        if step.folds or labels[first : first + len(step.contracted)] != step.contracted:
+            moved += batch * 2 * self._count(labels)  # put side by side, or at the end, by a copy
+        pieces = 0 if step.folds or labels[-1] in step.contracted else batch
+        return self._costs.move * moved + self._costs.piece * pieces + self._costs.call
 
 
 def _place(label: int, labels: Labels) -> tuple[int, int]:

@@ -6,6 +6,7 @@ A head maps the last activation (C, H, W) to K classes. No torch here: the comma
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class HeadSpec:
     kind : "fc" the model's own, "gap" the mean over rows and columns and one linear layer, "tcl" a contraction before
     the fully connected layers, "trl" and "cp" a Tucker and a CP regression, "auto" to be chosen.
     ranks : tcl: of C, H, W; trl: of C, H, W and, if there are four, of the outputs; cp: one. None leaves a mode alone.
-    fc : tcl only. One width: of every hidden layer; several: of exactly these; (): no hidden layers; None: as the model.
+    fc : tcl only. One width: of every hidden layer; several: of exactly these; (): no hidden layers; None: the model's.
     share : auto only: the share of the fc head's parameters that the head may have.
     """
 
@@ -120,7 +121,7 @@ def head_parameters(spec: HeadSpec, shape: Shape, n_classes: int, hidden: Sequen
         return (sum(shape) + n_classes) * int(spec.ranks[0] or 0) + n_classes
     factors = sum(size * rank for size, rank in zip(shape, spec.ranks, strict=False) if rank is not None)
     widths = [_flattened(spec, shape, hidden), *hidden_widths(spec, hidden), n_classes]
-    return factors + sum(into * out + out for into, out in zip(widths, widths[1:], strict=False))
+    return factors + sum(into * out + out for into, out in itertools.pairwise(widths))
 
 
 def head_flops(spec: HeadSpec, shape: Shape, n_classes: int, hidden: Sequence[int], batch: int = 1) -> int:
@@ -135,7 +136,7 @@ def head_flops(spec: HeadSpec, shape: Shape, n_classes: int, hidden: Sequence[in
     total = contraction_plan(shape, spec.ranks).flops(batch) if spec.kind == "tcl" else 0
     spec = HeadSpec("fc") if spec.kind == "auto" else spec
     widths = [_flattened(spec, shape, hidden), *hidden_widths(spec, hidden), n_classes]
-    return total + 2 * batch * sum(into * out for into, out in zip(widths, widths[1:], strict=False))
+    return total + 2 * batch * sum(into * out for into, out in itertools.pairwise(widths))
 
 
 def tucker_ranks(spec: HeadSpec, shape: Shape, n_classes: int) -> tuple[tuple[int, ...], int | None]:

@@ -22,7 +22,7 @@ _COUNTER = "num_batches_tracked"  # files older than torch 0.4.1 have none; noth
 
 
 def load_weights(model: Net, path: Path) -> list[str]:
-    """Fill `model` from a file of torchvision's names; returns the names that were left out, the head's where it differs.
+    """Fill `model` from a file of torchvision's names; returns the names left out: the head's, where it differs.
 
     path : .safetensors, or a file of torch.save that holds tensors only. The features must fit to the last tensor. A
     head of another kind or of another number of classes keeps its start. Raises InputError for a file that is neither,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tdtool import log
 from tdtool.errors import UsageError
 from tdtool.run.outputs import source_name
-from tdtool.run.train_request import TrainRequest, under_torchrun
+from tdtool.run.train_request import TrainRequest, shares_its_run, under_torchrun
 from tdtool.store.atomic import NO_LOCKS
 from tdtool.train.run_folder import OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings
 
@@ -23,7 +23,8 @@ SWEEP, LOCK = "sweep.json", "lock"
 _FREE = (
     "net.n_classes",
     "net.image_size",
-    "batch",  # its own key below says what was asked for
+    "batch",  # "asked.batch" says what was asked for
+    "asked.data",  # the images themselves are compared
     "save_every",
     "track",
     "device.device",
@@ -83,8 +84,8 @@ def check_run(run: Path, request: TrainRequest, *, sweep: bool = False) -> State
     if found.kind == "nothing":
         return found
     if request.force:
-        _check_not_read(run, request)
-        return State("nothing")
+        _check_force(run, request)
+        return found
     if not request.resume:
         hint = "leave out --no-resume to go on with it; --force starts it anew; or choose another directory with -o"
         raise UsageError("the run exists already", path=run, hint=hint)
@@ -104,19 +105,37 @@ def check_same(run: Path, config: Mapping[str, Any], request: TrainRequest) -> N
 
 
 @contextlib.contextmanager
-def only_here(run: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
-    """Hold the directory, made if it is not there, for this process alone. wait : until others are done with it;
-    shared : with others that share it.
+def held(run: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
+    """Hold the directory, made if it is not there, for this process alone; one that was made and got no settings is
+    taken away again. wait : until others are done with it; shared : with others that share it.
 
     UsageError: another process trains here. The system ends the lock with the process, however that ends.
     """
+    is_new = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
     handle = os.open(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _lock(handle, run, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
+        if is_new and state_of(run).kind == "nothing":
+            shutil.rmtree(run)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def set_aside(run: Path) -> Iterator[None]:
+    """Give the place of a run to a new one. The old one goes when the block ends well, else it is put back."""
+    aside = next(path for i in itertools.count(1) if not (path := run.with_name(f"{run.name}.old-{i}")).exists())
+    run.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if run.exists():
+            shutil.rmtree(run)
+        aside.rename(run)
+        raise
+    shutil.rmtree(aside)
 
 
 def _lock(handle: int, run: Path, how: int) -> None:
@@ -131,16 +150,10 @@ def _lock(handle: int, run: Path, how: int) -> None:
         log.detail(f"{run}: this file system has no locks; two processes must not train the same run")
 
 
-def clear(run: Path) -> None:
-    """Take away a run or a sweep, all but its lock."""
-    for entry in run.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != LOCK:
-            entry.unlink()
-
-
-def _check_not_read(run: Path, request: TrainRequest) -> None:
+def _check_force(run: Path, request: TrainRequest) -> None:
+    if shares_its_run(request):
+        hint = f"take {run} away first"
+        raise UsageError("--force is for one launcher: others would start the run anew once more", path=run, hint=hint)
     for name, path in (("--data", request.data), ("--weights", request.weights), ("--head-from", request.head_from)):
         if path is not None and Path(path).resolve().is_relative_to(run.resolve()):
             raise UsageError(f"--force would take away what {name} reads", path=path, hint="choose another -o")

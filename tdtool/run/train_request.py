@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tdtool.config import TrainConfig, as_json
+from tdtool.train.run_folder import SYNTHETIC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TrainRequest:
         """What tells this run from others, as plain JSON values: a run that goes on has to be asked for the same."""
         return {
             "config": as_json(self.config),
+            "data": self.data if self.data == SYNTHETIC else _absolute(self.data),
             "batch": self.batch,
             "weights": _absolute(self.weights),
             "head_from": _absolute(self.head_from),
@@ -53,7 +55,12 @@ def world_size(request: TrainRequest) -> int:
 
 def under_torchrun() -> bool:
     """Whether torchrun started this process as one of several."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def shares_its_run(request: TrainRequest) -> bool:
+    """Whether other processes that nobody here started train the same run."""
+    return under_torchrun() or request.config.device.nodes > 1
 
 
 def _absolute(path: str | None) -> str | None:

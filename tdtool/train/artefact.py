@@ -22,23 +22,21 @@ class Artefact(NamedTuple):
     """A net in a file.
 
     logits : pixels (B, 3, S, S) uint8, red, green, blue -> (B, K) float32, both on the CPU; card : what its classes and
-    its input are; format : pt2, onnx or safetensors.
+    its input are; kind : pt2, onnx or safetensors.
     """
 
     logits: Function
     card: NetCard
-    format: str
+    kind: str
 
 
-def open_artefact(
-    path: Path, *, format: str | None = None, device: str = "cpu", threads: int | None = None
-) -> Artefact:  # noqa: A002
+def open_artefact(path: Path, *, kind: str | None = None, device: str = "cpu", threads: int | None = None) -> Artefact:
     """Open an exported net. Nothing in the file is run but operators on tensors.
 
-    format : as the suffix says, where None; device : "cpu" or "cuda"; threads : of onnxruntime, None: all cores.
+    kind : as the suffix says, where None; device : "cpu" or "cuda"; threads : of onnxruntime, None: all cores.
     Raises InputError for what is not a net of `tdtool export`, MissingExtraError without onnxruntime.
     """
-    kind = format if format is not None else path.suffix.lower().removeprefix(".")
+    kind = kind if kind is not None else path.suffix.lower().removeprefix(".")
     openers: dict[str, Callable[[], tuple[Function, NetCard]]] = {
         "pt2": lambda: _open_pt2(path, device),
         "onnx": lambda: _open_onnx(path, device, threads),

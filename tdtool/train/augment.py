@@ -24,7 +24,7 @@ from tdtool.train.draws import keys, uniforms
 
 #: Nets that see no more pixels than this have small images.
 SMALL = 96
-#: Mean and standard deviation of red, green and blue, of 0 ... 1, over ImageNet: what nets are given is (x - mean) / std.
+#: Mean and standard deviation of red, green and blue over ImageNet, of 0 ... 1: nets are given (x - mean) / std.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Share of the shorter side that is scored, of large images.
 _SCORED = 224 / 256

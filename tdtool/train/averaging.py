@@ -33,8 +33,8 @@ class Average:
         kept, now = [], []
         for name, tensor in _tensors(model).items():
             if tensor.is_floating_point():
-                kept.append(self._kept[name])
-                now.append(tensor.detach())
+                kept.append(_part(self._kept[name]))
+                now.append(_part(tensor.detach()))
             else:
                 self._kept[name].copy_(tensor)
         torch._foreach_lerp_(kept, now, share)
@@ -68,9 +68,10 @@ class Average:
     @torch.no_grad()
     def _exchange(self, model: nn.Module) -> None:
         for name, tensor in _tensors(model).items():
-            own = tensor.detach().clone()
-            tensor.copy_(self._kept[name])
-            self._kept[name].copy_(own)
+            here, kept = _part(tensor.detach()), _part(self._kept[name])
+            own = here.clone()
+            here.copy_(kept)
+            kept.copy_(own)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -79,6 +80,11 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
         name.replace("_orig_mod.", "").removeprefix("module."): tensor
         for name, tensor in model.state_dict(keep_vars=True).items()
     }
+
+
+def _part(tensor: Tensor) -> Tensor:
+    """The tensor, or the part of it that this process holds where it is sharded; the same memory."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -9,7 +9,11 @@ import torch
 from tdtool.config import DeviceConfig
 from tdtool.errors import ResourceError, UsageError
 
-_WAYS_ON = "more machines: --nodes N --rdzv HOST:PORT; without GPUs: --device cpu; a large batch on fewer: --accumulate"
+#: Processes that any machine may run on its CPU.
+_ON_ANY_CPU = 4
+_WAYS_ON = (
+    "more machines: --nodes N --rdzv HOST:PORT; without GPUs: --device cpu; a large batch on fewer: --accumulate N"
+)
 
 
 def check_devices(config: DeviceConfig) -> str:
@@ -25,11 +29,8 @@ def check_devices(config: DeviceConfig) -> str:
         raise ResourceError("no GPU found, --device cuda asks for one", hint=_WAYS_ON)
     kind = "cuda" if config.device != "cpu" and found else "cpu"
     if config.device == "cpu":
-        cores = os.cpu_count() or 1
-        if wanted > cores:
-            raise ResourceError(f"{cores} cores found, {wanted} processes asked for", hint=f"--gpus {cores} or fewer")
-        return kind
-    if wanted > max(found, 1):
+        _check_cores(wanted)
+    elif wanted > max(found, 1):
         raise ResourceError(f"{_counted(found)} found, {wanted} asked for", hint=_WAYS_ON)
     return kind
 
@@ -51,6 +52,15 @@ def _check_options(config: DeviceConfig) -> None:
         )
     if config.strategy == "fsdp" and config.compress != "none":
         raise UsageError(f"--compress {config.compress} is for --strategy ddp only")
+
+
+def _check_cores(wanted: int) -> None:
+    """Processes that only wait for each other's cores are a mistake; a few are how a cluster's run is tried out."""
+    cores = os.cpu_count() or 1
+    most = max(cores, _ON_ANY_CPU)
+    if wanted > most:
+        found = f"{cores} core{'s' if cores > 1 else ''} found"
+        raise ResourceError(f"{found}, {wanted} processes asked for", hint=f"--gpus {most} is the most here")
 
 
 def _counted(gpus: int) -> str:

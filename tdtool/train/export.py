@@ -27,10 +27,10 @@ _LARGEST_BATCH = 1 << 16
 _ONNX_BYTES = (1 << 31) - (1 << 20)  # a protobuf message ends at 2 GiB
 
 
-def export_net(net: torch.nn.Module, card: NetCard, format: str, path: Path) -> float:  # noqa: A002
+def export_net(net: torch.nn.Module, card: NetCard, kind: str, path: Path) -> float:
     """Write `net` to `path` and check what was written; returns the largest difference of logits, over the largest.
 
-    net : in evaluation mode, on the CPU, float32; format : of FORMATS. Raises TdtoolError where the file answers
+    net : in evaluation mode, on the CPU, float32; kind : of FORMATS. Raises TdtoolError where the file answers
     otherwise than the net does, InputError where the net's own answers are no numbers.
     """
     model = PixelsIn(net, card).eval()
@@ -39,8 +39,8 @@ def export_net(net: torch.nn.Module, card: NetCard, format: str, path: Path) -> 
     if not all(bool(torch.isfinite(logits_BK).all()) for logits_BK in expected):
         raise InputError("the net's answers are no numbers: its training diverged", hint="export an earlier checkpoint")
     writers = {"pt2": _write_pt2, "onnx": _write_onnx, "safetensors": _write_safetensors}
-    writers[format](model, card, path)
-    written = open_artefact(path, format=format)
+    writers[kind](model, card, path)
+    written = open_artefact(path, kind=kind)
     if written.card != card:
         raise TdtoolError("the file that was written does not say what it should", path=path)
     largest = max(float(logits_BK.abs().max()) for logits_BK in expected)
@@ -49,10 +49,10 @@ def export_net(net: torch.nn.Module, card: NetCard, format: str, path: Path) -> 
         for pixels, logits_BK in zip(samples, expected, strict=True)
         for layout in (pixels, pixels.contiguous(memory_format=torch.channels_last))
     ) / max(largest, 1e-30)
-    if not difference <= _TOLERANCES[format]:
+    if not difference <= _TOLERANCES[kind]:
         raise TdtoolError(
             f"the exported net differs from the net by {difference:.1e} of its largest answer, at most "
-            f"{_TOLERANCES[format]:.0e} is allowed; nothing was written",
+            f"{_TOLERANCES[kind]:.0e} is allowed; nothing was written",
             path=path,
             hint="try another --format, and report this with the name of the net and the versions: tdtool doctor",
         )

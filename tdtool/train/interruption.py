@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tdtool.errors import TerminatedError
 
-_WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _ECHO = 0.5  # seconds: terminals, launchers and clusters send the same signal more than once
 
 
@@ -30,7 +30,7 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in _WATCHED}
+            self._before = {number: signal.signal(number, self._handle) for number in WATCHED}
         return self
 
     def __exit__(self, *_: object) -> None:

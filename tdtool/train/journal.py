@@ -7,6 +7,7 @@ Kinds of record: "step" (loss, learning_rate, gradient_norm, rate), "evaluation"
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,17 +21,23 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """Appends to RUN/journal.jsonl; every record reaches the system before `append` returns."""
+    """Appends to RUN/journal.jsonl; every record reaches the system before `append` returns.
+
+    records : all so far, those of earlier processes too.
+    """
 
     def __init__(self, run: Path) -> None:
         self._path = Path(run) / JOURNAL
+        self.records = read_journal(run)
         self._file = self._path.open("ab")
         self._end_a_half_line()
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one record, stamped with the time. values : what JSON can say (NaN too)."""
-        line = json.dumps({"kind": kind, **values, "time": round(time.time(), 3)}, ensure_ascii=False)
-        self._write(line.encode("utf-8", "backslashreplace") + b"\n")
+        """Add one record, stamped with the time. values : what JSON can say; numbers that are not finite become null."""
+        plain = {name: None if _is_lost(value) else value for name, value in values.items()}
+        record = {"kind": kind, **plain, "time": round(time.time(), 3)}
+        self._write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        self.records.append(record)
 
     def close(self) -> None:
         """Nothing more is added."""
@@ -90,3 +97,8 @@ def _parsed(line: bytes) -> Record | None:
     except ValueError:
         return None  # half a line of a run that was killed
     return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+
+
+def _is_lost(value: Any) -> bool:
+    """Whether JSON has no word for a number."""
+    return isinstance(value, float) and not math.isfinite(value)

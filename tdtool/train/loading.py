@@ -77,7 +77,7 @@ class Loader:
         the images that were loaded, (B,) int64, and which of them are good, (B,) bool.
         """
         indices, good = self.indices[places], np.ones(len(places), np.bool_)
-        if self.cheap:
+        if self.cheap and self._pixels is not None:
             shift_images(self._pixels, indices, views, out)
         else:
             squares = out if views is None or self._size > SMALL else np.empty_like(out)
@@ -117,7 +117,7 @@ class Loader:
         if self._pixels is not None:
             return self._pixels[index], part
         wanted = int(np.ceil(min(height, width) * self._size / min(part[2:])))
-        image = decode(self._images.encoded(index), name=self._images.names(index), size_hint=wanted)
+        image = decode(self._images.encoded(index), name=str(index), size_hint=wanted)
         down, across = image.shape[0] / height, image.shape[1] / width
         return image, (part[0] * down, part[1] * across, part[2] * down, part[3] * across)
 
@@ -128,7 +128,7 @@ class Loader:
             self._bad[index] = error.what
             n_bad, first = len(self._bad), list(self._bad)[:_NAMED]
         instead = "the next one is taken instead" if self._training else "it is left out"
-        (log.warn if n_bad == 1 else log.detail)(f"{error.path}: {error.what}; {instead}")
+        (log.warn if n_bad == 1 else log.detail)(f"{self._images.names(index)}: {error.what}; {instead}")
         if n_bad > self._limit:
             names = ", ".join(self._images.names(bad) for bad in first)
             raise InputError(

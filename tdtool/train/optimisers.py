@@ -36,8 +36,10 @@ def make_optimiser(
     if config.name == "lars":
         return LARS(groups, lr=rate, momentum=config.momentum)
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
-    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, fused=_fused(parameters))
+    # Torch has no fused SGD of sharded parameters.
+    fused = _fused(parameters) and not any(hasattr(parameter, "to_local") for parameter in parameters)
+    return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
 
 
 def base_learning_rate(config: OptimiserConfig, batch: int) -> float:
@@ -56,8 +58,13 @@ def weight_decay(config: OptimiserConfig, small_images: bool) -> float:
     return SMALL_DECAY if small_images else LARGE_DECAY
 
 
+def _fused(parameters: list[Tensor]) -> bool:
+    """Whether torch can update all parameters by one kernel."""
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+
+
 class LARS(torch.optim.Optimizer):
-    """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg 2017, "Large batch training of convolutional networks").
+    """Layer-wise adaptive rates (You, Gitman and Ginsburg 2017, "Large batch training of convolutional networks").
 
     For each weight w with gradient g, decay b, momentum m, rate r and trust t (algorithm 1):
     local = t norm(w) / (norm(g) + b norm(w)); v <- m v + r local (g + b w); w <- w - v.

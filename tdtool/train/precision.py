@@ -22,6 +22,11 @@ def precision_name(dtype: torch.dtype) -> str:
     return next(name for name, known in _DTYPES.items() if known == dtype)
 
 
+def precision_on(precision: str, kind: str) -> str:
+    """The name of what `precision` means on a kind of device, "cpu" or "cuda"."""
+    return precision_name(compute_dtype(precision, torch.device(kind)))
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """The context of a forward pass; it does nothing for float32."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)

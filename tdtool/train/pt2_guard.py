@@ -38,15 +38,13 @@ _SIZE_WORDS = {"Symbol", "Integer", "Add", "Mul", "FloorDiv", "Mod", "Max", "Min
 _SIZE = re.compile(r"[A-Za-z]\w*|-?\d{1,18}|'s\d{1,9}'|[(),= ]", re.ASCII)
 #: Operators that nets of ours are made of, and those that torch may put in their place. None reads files or memory
 #: other than that of its tensors.
-_OPERATORS = frozenset(
-    """
+_OPERATORS = """
     _adaptive_avg_pool2d _assert_tensor_metadata _native_batch_norm_legit_no_training _to_copy _unsafe_view
     adaptive_avg_pool2d add add_ addmm alias avg_pool2d baddbmm batch_norm bmm cat clone contiguous conv2d convolution
     detach detach_ div dropout einsum expand feature_dropout flatten hardtanh layer_norm lift_fresh_copy linear matmul
     max_pool2d max_pool2d_with_indices mean mm movedim mul mul_ neg permute pow relu relu_ reshape rsqrt select slice
     squeeze sub sum sym_size t tensordot to transpose unflatten unsqueeze view
-    """.split()
-)
+    """
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)", re.ASCII)
 _OTHER_TARGETS = {"_operator.getitem", "_operator.mul", "_operator.add", "_operator.floordiv", "_operator.mod"}
 #: Kinds of arguments that bring along more than tensors and numbers.
@@ -156,7 +154,7 @@ def _harmless(key: str, text: str) -> bool:
     """Whether a text may stand where it does."""
     if key == "target":
         found = _TARGET.fullmatch(text)
-        return text in _OTHER_TARGETS or (found is not None and found[1] in _OPERATORS)
+        return text in _OTHER_TARGETS or (found is not None and found[1] in _OPERATORS.split())
     if key == "expr_str":
         left = _SIZE.sub("", text)
         words = {word for word in _SIZE.findall(text) if word[:1].isalpha()}

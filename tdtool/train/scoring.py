@@ -52,24 +52,26 @@ def evaluate(
     dtype: torch.dtype,
     n_classes: int,
     stop: Callable[[], bool] | None = None,
+    prepare: Callable[[torch.Tensor, torch.dtype, torch.device], torch.Tensor] = to_input,
 ) -> Scores:
     """Score a model on every image of `batches` once; every process its share, all get the sums.
 
     model : normalised images x_BCHW -> logits_BK, a module (set to evaluation and back) or any function; batches :
     Batches(training=False), or an iterable of Batch; dtype : of autocast; stop : asked after each batch; when it says
-    yes in any process, ScoringStoppedError is raised in all of them.
+    yes in any process, ScoringStoppedError is raised in all of them. prepare : makes x_BHWC, uint8, what the model
+    takes.
     """
     sums, stopped, start = _Sums(n_classes, device), False, time.perf_counter()
     with torch.no_grad(), _scoring(model):
         for batch in _each(batches):
-            x_BCHW = to_input(batch.x_BHWC, dtype, device)
+            x_BCHW = prepare(batch.x_BHWC, dtype, device)
             with autocast(device, dtype):
                 logits_BK = model(x_BCHW)
             sums.add(logits_BK.float(), batch.y_B.to(device, non_blocking=True))
             stopped = stop is not None and stop()
             if stopped:
                 break
-        if _any_process(stopped, device):
+        if _any_process(stopped):
             raise ScoringStoppedError
         return sums.scores(start)
 
@@ -143,9 +145,9 @@ def _each(batches: Any) -> Iterator[Any]:
         yield from part if isinstance(part, list) else [part]
 
 
-def _any_process(flag: bool, device: torch.device) -> bool:
+def _any_process(flag: bool) -> bool:
     if not dist.is_initialized():
         return flag
-    flags = torch.tensor([flag], dtype=torch.int32, device=device)
+    flags = torch.tensor([flag], dtype=torch.int32)  # on the CPU: see world.py
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return bool(flags.item())

@@ -8,10 +8,13 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.config import TrainConfig
 from tdtool.train.draws import keys, words
 
 #: Bytes of noise that the images are cut out of, about.
 _NOISE_BYTES = 1 << 26
+#: Batches that there are images for, a tenth of which is scored, and the least that counts as a batch here.
+_BATCHES, _SMALLEST = 20, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +67,9 @@ def synthetic(n: int, *, image_size: int, n_classes: int, seed: int = 0) -> Synt
         width=sides,
         digest=hashlib.blake2b(about.encode(), digest_size=16).hexdigest(),
     )
+
+
+def synthetic_for(config: TrainConfig) -> SyntheticImages:
+    """The images of `--data synthetic` for a run: so many batches that a rate can be told, so few that epochs end."""
+    n = _BATCHES * max(_SMALLEST, config.batch)
+    return synthetic(n, image_size=config.net.image_size, n_classes=config.net.n_classes, seed=config.seed)

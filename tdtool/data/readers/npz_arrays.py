@@ -115,6 +115,24 @@ class NpzArchive:
                 raise self._wrong_size(name)
             return values
 
+    def blocks(self, name: str, n_bytes: int) -> Iterator[NDArray[Any]]:
+        """The rows of one array, about `n_bytes` at a time; all at once where columns are stored first."""
+        header = self.headers[name]
+        if header.fortran and len(header.shape) > 1:
+            yield self.read(name)
+            return
+        refuse_pickled(header, f"{name}.npy in it", self.path)
+        row_bytes = header.n_bytes // max(header.shape[0], 1)
+        step = max(1, n_bytes // max(row_bytes, 1))
+        with self._archive.open(self._members[name]) as file:
+            read_header(file, f"{name}.npy in it", self.path)
+            for start in range(0, header.shape[0], step):
+                shape = (min(step, header.shape[0] - start), *header.shape[1:])
+                values = read_values(file, header._replace(shape=shape))
+                if values is None:
+                    raise self._wrong_size(name)
+                yield values
+
     def _check_method(self, info: zipfile.ZipInfo) -> None:
         if info.compress_type not in _METHODS:
             raise InputError(

@@ -1,0 +1,133 @@
+"""Which class and which split an image is of: what the folders of its path say, or the number that came with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdtool.data.readers.image_types import SPLIT_NAMES
+
+NO_CLASS = "not in a class folder"
+NO_SPLIT = "in none of the folders for training, validation and test"
+NO_LABEL = "without a label, where others have one"
+_SHOWN = 8  # names in a note
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """n images sorted out. names : n, without what all begin with; classes : K names; labels : (n,) int64, -1 for
+    those that are of no class; splits : (n,) uint8; reasons : for each of no class, why; notes : worth knowing."""
+
+    names: list[str]
+    classes: list[str]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.uint8]
+    reasons: dict[int, str]
+    notes: list[str]
+
+
+def arrange(
+    names: Sequence[str], labels: Sequence[int | None], splits: Sequence[int | None], class_names: Sequence[str] = ()
+) -> Layout:
+    """Classes and splits of images. names : their paths; labels, splits : given numbers, None where the path says it.
+
+    Folders are CLASS/..., or SPLIT/CLASS/... where a folder is called train, val, valid, validation or test; folders
+    that all images share are passed over. class_names : what given labels mean.
+    """
+    if any(label is not None for label in labels):
+        return _by_number(names, labels, splits, class_names)
+    return _by_folder(names)
+
+
+def stored_order(names: Sequence[str]) -> NDArray[np.int64]:
+    """The order in which images are stored : (n,), by a hash of their names.
+
+    Classes and splits are mixed, so that a run of neighbours is as good as a random draw; and it is the same however
+    the images were packed.
+    """
+    keys = np.array(
+        [
+            int.from_bytes(hashlib.blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).digest())
+            for name in names
+        ],
+        np.uint64,
+    )
+    return np.argsort(keys, kind="stable")
+
+
+def _by_folder(names: Sequence[str]) -> Layout:
+    paths = [name.split("/") for name in names]
+    n_shared = _shared(paths)
+    paths = [path[n_shared:] for path in paths]
+    depth = 1 if _has_splits(paths) else 0
+    found: list[str | None] = []
+    reasons = dict[int, str]()
+    for index, path in enumerate(paths):
+        in_split = not depth or (len(path) > 1 and path[0].lower() in SPLIT_NAMES)
+        if len(path) < depth + 2 or not in_split:
+            reasons[index] = NO_CLASS if in_split or len(path) == 1 else NO_SPLIT
+        found.append(None if index in reasons else path[depth])
+    classes = sorted({name for name in found if name is not None})
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([-1 if name is None else numbers[name] for name in found], np.int64)
+    splits = np.array([SPLIT_NAMES.get(path[0].lower(), 0) if depth else 0 for path in paths], np.uint8)
+    notes = _notes(classes, labels, splits)
+    return Layout(["/".join(path) for path in paths], classes, labels, splits, reasons, notes)
+
+
+def _by_number(
+    names: Sequence[str], labels: Sequence[int | None], splits: Sequence[int | None], class_names: Sequence[str]
+) -> Layout:
+    reasons = {index: NO_LABEL for index, label in enumerate(labels) if label is None}
+    values = sorted({label for label in labels if label is not None})
+    numbers = {value: number for number, value in enumerate(values)}
+    named = bool(values) and 0 <= values[0] and values[-1] < len(class_names)
+    classes = [class_names[value] if named else str(value) for value in values]
+    found = np.array([-1 if label is None else numbers[label] for label in labels], np.int64)
+    parts = np.array([split or 0 for split in splits], np.uint8)
+    notes = []
+    gaps = sorted(set(range(values[-1] + 1)) - set(values)) if 0 <= values[0] and values[-1] < 1 << 20 else []
+    if gaps and gaps != [0]:
+        missing = [class_names[value] if named else str(value) for value in gaps]
+        notes.append(
+            f"no image has the label {_listed(missing)}; only the {len(values):,} labels that occur are classes"
+        )
+    return Layout(list(names), classes, found, parts, reasons, notes + _notes(classes, found, parts))
+
+
+def _shared(paths: list[list[str]]) -> int:
+    """How many folders all paths begin with that are neither split nor class."""
+    if not paths:
+        return 0
+    least, depth = min(map(len, paths)), 0
+    while least - depth > 2 and len({path[depth] for path in paths}) == 1:
+        if paths[0][depth].lower() in SPLIT_NAMES:
+            break
+        depth += 1
+    return depth
+
+
+def _has_splits(paths: list[list[str]]) -> bool:
+    """Whether the first folders are splits: those so called have class folders in them, and hold most images."""
+    inside = [path for path in paths if len(path) > 1 and path[0].lower() in SPLIT_NAMES]
+    deep = sum(len(path) > 2 for path in inside)
+    return bool(inside) and 2 * deep > len(inside) and 2 * len(inside) >= len(paths)
+
+
+def _notes(classes: list[str], labels: NDArray[np.int64], splits: NDArray[np.uint8]) -> list[str]:
+    notes = []
+    if len(classes) == 1:
+        notes.append(f"all images are of one class, {classes[0]}: there is nothing to tell apart")
+    trained = np.unique(labels[(splits == 0) & (labels >= 0)])
+    if 0 < len(trained) < len(classes):
+        unseen = [name for number, name in enumerate(classes) if number not in set(trained.tolist())]
+        notes.append(f"no training image is of the class {_listed(unseen)}")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
