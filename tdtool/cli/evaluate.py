@@ -188,7 +188,7 @@ def _check_net_arguments(context: click.Context, corpus: str | None, data: str |
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], whose: str) -> None:
-    """UsageError for options of another kind of model; settings of files and of the environment are for all commands."""
+    """UsageError for options of another kind of model; settings of files and environment are for all commands."""
     for name in names:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"--{name.replace('_', '-')} is for {whose}")

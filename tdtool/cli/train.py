@@ -44,10 +44,7 @@ def train(
     from tdtool.report import training as report
 
     if dry_run:
-        from tdtool.run.train import plan_training
-
-        plan = plan_training(request)
-        say_json(plan.as_dict()) if as_json else report.print_plan(plan.as_dict())
+        _plan(request, as_json)
         return
     if sweep is not None:
         _sweep(request, output, sweep, as_json)
@@ -62,11 +59,22 @@ def train(
     say(str(result.path))
 
 
+def _plan(request: TrainRequest, as_json: bool) -> None:
+    from tdtool.report import training as report
+    from tdtool.run.train import plan_training
+
+    plan = plan_training(request).as_dict()
+    if as_json:
+        say_json(plan)
+    else:
+        report.print_plan(plan)
+
+
 def _sweep(request: TrainRequest, output: Path | None, sweep: str, as_json: bool) -> None:
     from tdtool.report import training as report
-    from tdtool.run.train_sweep import sweep_heads
+    from tdtool.run.train_sweep import train_heads
 
-    result = sweep_heads(request, sweep, output)
+    result = train_heads(request, sweep.partition("=")[2], output)
     if as_json:
         say_json(result.as_dict())
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +55,11 @@ _net_options = combined(
         help="Start the head from the trained fc head of another run, decomposed.",
     ),
     option(
-        "--weights", section="Net", type=FILE, metavar="FILE", help="Start from trained weights, named as torchvision's."
+        "--weights",
+        section="Net",
+        type=FILE,
+        metavar="FILE",
+        help="Start from trained weights, named as torchvision's.",
     ),
     option(
         "--width",
@@ -93,7 +96,12 @@ _training_options = combined(
         help="A store of images, a folder or archive of them, or synthetic. [default: ./data]",
     ),
     option(
-        "--epochs", section="Training", type=click.IntRange(1), metavar="N", default=_TRAIN.epochs, help="Passes over the images."
+        "--epochs",
+        section="Training",
+        type=click.IntRange(1),
+        metavar="N",
+        default=_TRAIN.epochs,
+        help="Passes over the images.",
     ),
     option("--max-steps", section="Training", type=click.IntRange(1), metavar="N", help="End after N updates."),
     option(
@@ -173,7 +181,9 @@ _training_options = combined(
         default=_OPTIMISER.ema,
         help="Decay of averaged weights, such as 0.999, which are then scored and exported; 0: none.",
     ),
-    option("--no-crop", section="Training", is_flag=True, help="Do not shift small images or cut parts from large ones."),
+    option(
+        "--no-crop", section="Training", is_flag=True, help="Do not shift small images or cut parts from large ones."
+    ),
     option("--no-flip", section="Training", is_flag=True, help="Do not mirror images."),
     option(
         "--colour",
@@ -276,6 +286,7 @@ _output_options = combined(
         "--resume/--no-resume",
         section="Output",
         default=True,
+        show_default=False,
         help="Go on with a run that exists, or refuse to. [default: resume]",
     ),
     option(
@@ -330,12 +341,12 @@ def _request(values: dict[str, Any]) -> TrainRequest:
     from tdtool.run.train_request import TrainRequest
 
     config = _config(values)
-    batch = values.pop("batch")
-    paths = {name: values.pop(name) for name in ("weights", "head_from")}
+    batch, weights, head_from = (values.pop(name) for name in ("batch", "weights", "head_from"))
     return TrainRequest(
         config=config,
         batch=None if batch == "auto" else int(batch),
-        **{name: None if path is None else str(path) for name, path in paths.items()},
+        weights=None if weights is None else str(weights),
+        head_from=None if head_from is None else str(head_from),
         **{name: values.pop(name) for name in ("data", "n_classes", "image_size", "resume", "force")},
     )
 
@@ -365,5 +376,3 @@ def _config(values: dict[str, Any]) -> TrainConfig:
         batch=_TRAIN.batch if batch == "auto" else int(batch),
         **taken("epochs", "max_steps", "accumulate", "holdout", "save_every", "track", "seed"),
     )
-
-

@@ -158,7 +158,11 @@ def _decode_jpeg(data: bytes, name: str, size_hint: int | None) -> NDArray[np.ui
     _check_size(height, width, name)
     if colours in ("CMYK", "YCCK"):
         return None
-    least = {"min_height": size_hint, "min_width": size_hint} if size_hint and size_hint < min(height, width) else {}
+    least = (
+        {"min_height": size_hint, "min_width": size_hint, "min_factor": 2}
+        if size_hint and size_hint < min(height, width)
+        else {}
+    )
     try:
         pixels = codecs.jpeg(data, "RGB", **least)
     except ValueError:

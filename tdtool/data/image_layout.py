@@ -61,8 +61,8 @@ def stored_order(names: Sequence[str]) -> NDArray[np.int64]:
 
 def _by_folder(names: Sequence[str]) -> Layout:
     paths = [name.split("/") for name in names]
-    n_shared = _shared(paths)
-    paths = [path[n_shared:] for path in paths]
+    n_shared = _shared([path for path in paths if len(path) > 1])
+    paths = [path[n_shared:] if len(path) > 1 else path for path in paths]
     depth = 1 if _has_splits(paths) else 0
     found: list[str | None] = []
     reasons = dict[int, str]()
@@ -85,12 +85,12 @@ def _by_number(
     reasons = {index: NO_LABEL for index, label in enumerate(labels) if label is None}
     values = sorted({label for label in labels if label is not None})
     numbers = {value: number for number, value in enumerate(values)}
-    named = bool(values) and 0 <= values[0] and values[-1] < len(class_names)
+    named = bool(values) and values[0] >= 0 and values[-1] < len(class_names)
     classes = [class_names[value] if named else str(value) for value in values]
     found = np.array([-1 if label is None else numbers[label] for label in labels], np.int64)
     parts = np.array([split or 0 for split in splits], np.uint8)
     notes = []
-    gaps = sorted(set(range(values[-1] + 1)) - set(values)) if 0 <= values[0] and values[-1] < 1 << 20 else []
+    gaps = sorted(set(range(values[-1] + 1)) - set(values)) if values[0] >= 0 and values[-1] < 1 << 20 else []
     if gaps and gaps != [0]:
         missing = [class_names[value] if named else str(value) for value in gaps]
         notes.append(

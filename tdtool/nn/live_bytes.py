@@ -29,17 +29,20 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: Mapping[str, Any] | None = None
     ) -> Any:
+        for leaf in tree_leaves((arguments, keywords)):
+            if isinstance(leaf, torch.Tensor):
+                self._add(leaf.untyped_storage(), 0)  # made outside, if it is not known
         result = function(*arguments, **(keywords or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                self._add(leaf.untyped_storage())
+                self._add(leaf.untyped_storage(), leaf.untyped_storage().nbytes())
         return result
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
+    def _add(self, storage: torch.UntypedStorage, size: int) -> None:
         key = storage._cdata
         if key in self._known:
             return
-        self._known[key] = size = storage.nbytes()
+        self._known[key] = size
         self.live += size
         self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self._drop, key).atexit = False

@@ -20,7 +20,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     """What a run would take."""
     net, memory = plan["net"], plan["memory"]
     facts = {
-        "net": f"{net['model']}, head {net['head']}, {plan['n_classes']:,} classes, {_square(plan['image_size'])} pixels",
+        "net": f"{net['model']}, head {net['head']}, {plan['n_classes']:,} classes",
+        "pixels": f"{plan['image_size']} x {plan['image_size']}",
         "parameters": f"{net['parameters']:,}",
         "  of the head": head_text(net),
         "arithmetic": f"{_giga(net['flops'])} an image forward, {_giga(net['head_flops'])} of it in the head",
@@ -163,10 +164,6 @@ def _images_text(plan: Mapping[str, Any]) -> str:
         return "none were looked at; --data says which"
     scored = f", {plan['n_scored']:,} scored ({plan['scored']})" if plan["n_scored"] else ""
     return f"{plan['n_train']:,} for training{scored}"
-
-
-def _square(size: int) -> str:
-    return f"{size} x {size}"
 
 
 def _giga(flops: float) -> str:

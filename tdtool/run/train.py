@@ -256,4 +256,3 @@ def _told_how_to_go_on(run: Path) -> Iterator[None]:
     except (KeyboardInterrupt, TerminatedError):
         log.note(f"saved in {run}; the same command with -o {run} goes on")
         raise
-

@@ -56,14 +56,17 @@ def default_run(model: str, data: str) -> Path:
     return next(path for path in paths if under_torchrun() or not path.exists())
 
 
-def state_of(run: Path) -> State:
-    """What is at `run`. A directory that holds at most the data of a run that has not begun counts as nothing."""
+def state_of(run: Path, *, whole: bool = True) -> State:
+    """What is at `run`. A directory that holds at most the data of a run that has not begun counts as nothing.
+
+    whole : with the settings of a run; InputError where they are damaged.
+    """
     if not run.exists():
         return State("nothing")
     if not run.is_dir():
         return State("other")
     if is_run(run):
-        return State("run", read_settings(run))
+        return State("run", read_settings(run) if whole else None)
     if (run / SWEEP).is_file():
         return State("sweep")
     begun = any(entry.name != LOCK and not entry.name.startswith(OWN_DATA) for entry in run.iterdir())
@@ -72,7 +75,7 @@ def state_of(run: Path) -> State:
 
 def check_run(run: Path, request: TrainRequest, *, sweep: bool = False) -> State:
     """Before any work: UsageError unless a run can be put at `run`, or one that is there can go on."""
-    found, wanted = state_of(run), "sweep" if sweep else "run"
+    found, wanted = state_of(run, whole=not request.force), "sweep" if sweep else "run"
     if found.kind == "other" or (found.kind not in ("nothing", wanted) and not request.force):
         what = {"run": "this is a single run", "sweep": "this is a sweep", "other": "this is no run of tdtool's"}
         raise UsageError(what[found.kind], path=run, hint="choose another directory with -o")
@@ -94,9 +97,9 @@ def check_run(run: Path, request: TrainRequest, *, sweep: bool = False) -> State
     return found
 
 
-def check_same(run: Path, config: Mapping[str, Any], request: TrainRequest) -> None:
-    """UsageError with every setting in which a run differs from what is asked for."""
-    before, now = _settings(config.get("asked")), _settings(request.asked())
+def check_same(run: Path, asked: Mapping[str, Any], request: TrainRequest) -> None:
+    """UsageError with every setting in which a run differs from what is asked for. asked : what it was started with."""
+    before, now = _settings(asked), _settings(request.asked())
     lines = [f"{_option(name)}: {_word(before.get(name))} there, {_word(now[name])} asked for" for name in now]
     different = [line for line, name in zip(lines, now, strict=True) if before.get(name) != now[name]]
     if different:
@@ -161,7 +164,9 @@ def _check_force(run: Path, request: TrainRequest) -> None:
 
 def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Names with dots and values, of what has to be the same."""
-    flat = {**_flat(asked.get("config", {})), **{f"asked.{k}": v for k, v in asked.items() if k != "config"}}
+    config = asked.get("config")
+    flat = _flat(config if isinstance(config, dict) else {})
+    flat.update({f"asked.{name}": value for name, value in asked.items() if name != "config"})
     return {name: value for name, value in flat.items() if name not in _FREE}
 
 

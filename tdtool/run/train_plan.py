@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tdtool import log
 from tdtool.config import NetConfig, TrainConfig
-from tdtool.errors import InputError, UsageError
+from tdtool.errors import UsageError
 from tdtool.nn.head_spec import check_head, head_flops, head_parameters, parse_head
-from tdtool.run.machine import available_memory
+from tdtool.run.machine import available_memory, total_memory
 from tdtool.run.train_data import TrainData
 from tdtool.run.train_request import TrainRequest, world_size
 
@@ -117,6 +116,15 @@ def settled(config: TrainConfig, request: TrainRequest, kind: str) -> tuple[Trai
     return config, words
 
 
+def free_memory(kind: str) -> int:
+    """Bytes that training may take on a kind of device."""
+    if kind == "cpu":
+        return available_memory() or total_memory()
+    from tdtool.train.memory import free_on_gpu
+
+    return int(free_on_gpu())
+
+
 def check_batch(config: TrainConfig, data: TrainData, request: TrainRequest) -> None:
     """UsageError unless every update can be made of whole parts, one for each process."""
     mixed = 2 if config.augment.mixup else 1
@@ -137,20 +145,19 @@ def n_steps(config: TrainConfig, data: TrainData) -> int | None:
 
     if not data.n_train:
         return config.max_steps
-    return total_steps(
-        epochs=config.epochs, steps_per_epoch=data.n_train // config.batch, max_steps=config.max_steps
-    )
+    return total_steps(epochs=config.epochs, steps_per_epoch=data.n_train // config.batch, max_steps=config.max_steps)
 
 
 def plan(config: TrainConfig, data: TrainData, request: TrainRequest, kind: str, words: str = "") -> TrainPlan:
     """What the run would take. config : with all that `with_data` and `settled` fill in."""
     from tdtool.train.memory import predict
+    from tdtool.train.precision import precision_on
 
     memory = predict(config, kind)
     return TrainPlan(
         net=facts_of(config.net),
         device=kind,
-        precision=precision_of(config, kind),
+        precision=precision_on(config.device.precision, kind),
         processes=world_size(request),
         batch=config.batch,
         accumulate=config.accumulate,

@@ -21,7 +21,7 @@ class TrainRequest:
     from. resume : go on with a run that exists; force : start it anew.
     """
 
-    config: TrainConfig = TrainConfig()
+    config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     data: str | None = None
     batch: int | None = 128
     n_classes: int | None = None
@@ -35,7 +35,7 @@ class TrainRequest:
         """What tells this run from others, as plain JSON values: a run that goes on has to be asked for the same."""
         return {
             "config": as_json(self.config),
-            "data": self.data if self.data == SYNTHETIC else _absolute(self.data),
+            "data": None if self.data is None else asked_data(self.data),
             "batch": self.batch,
             "weights": _absolute(self.weights),
             "head_from": _absolute(self.head_from),
@@ -61,6 +61,11 @@ def under_torchrun() -> bool:
 def shares_its_run(request: TrainRequest) -> bool:
     """Whether other processes that nobody here started train the same run."""
     return under_torchrun() or request.config.device.nodes > 1
+
+
+def asked_data(data: str) -> str:
+    """What --data says, wherever it is said."""
+    return data if data == SYNTHETIC else str(Path(data).resolve())
 
 
 def _absolute(path: str | None) -> str | None:

@@ -33,7 +33,7 @@ class Journal:
         self._end_a_half_line()
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add one record, stamped with the time. values : what JSON can say; numbers that are not finite become null."""
+        """Add one record, stamped with the time. values : what JSON can say; NaN and infinity become null."""
         plain = {name: None if _is_lost(value) else value for name, value in values.items()}
         record = {"kind": kind, **plain, "time": round(time.time(), 3)}
         self._write(json.dumps(record, allow_nan=False).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: its journal, the arrays folded from it, trackers, and notes. Rank 0 speaks alone."""
+"""What a run says while it goes on: its journal, arrays folded from it, trackers, notes. Rank 0 speaks alone."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Tracker(Protocol):
 
 @contextlib.contextmanager
 def open_tracker(kind: str, run: Path) -> Iterator[Tracker | None]:
-    """kind : "none", "tensorboard" (RUN/tensorboard), "wandb" (its own settings decide where to; RUN/wandb is local)."""
+    """kind : "none", "tensorboard" (into RUN/tensorboard), "wandb" (its own settings say where to; a copy in RUN)."""
     if kind == "none":
         yield None
         return

@@ -18,6 +18,10 @@ BENCHMARKS = {
     "spark": "topics on Spark: threads, executors and MLlib on one corpus; growth, memory, and killed processes",
     "cp": "CP decomposition: tdtool, pyttb and tensorly on planted, real and sparse tensors, one stopping rule",
     "contract": "contract a matrix and a tensor over one index: 36 layouts, and chains; seven peers, checked results",
+    "train": "train a net: tdtool, a plain torch loop, DataLoader and Lightning on the same pixels; reading images",
+    "layers": "tensor layers: tdtool and tltorch with the same weights; flops, seconds and equality",
+    "recompute": "activations computed again: bytes saved and time paid against depth, gradients compared",
+    "heads": "tensor heads against fc: accuracy over paired seeds against parameters saved",
     "sketch": "sketched against exact decompositions: planted tensors, and topics of a corpus beside Gibbs sampling",
 }
 

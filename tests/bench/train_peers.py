@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from tdtool.config import DeviceConfig, NetConfig, TrainConfig
+from tdtool.run.train import train
+from tdtool.run.train_request import TrainRequest
 from tests.bench.children import reports
 from tests.bench.measure import Stopwatch, peak_rss_mb
 
@@ -38,15 +41,27 @@ class Task:
 
 
 def run_tdtool(task: Task) -> tuple[float, float]:
-    """The command itself, twice: seconds and CPU seconds of the steps that the longer run has more."""
-    from tests.bench.train_runs import train_steps
-
+    """`tdtool train` itself, twice: seconds and CPU seconds of the steps that the longer run has more."""
     taken = []
     for steps in (task.warm, task.warm + task.steps):
         with tempfile.TemporaryDirectory() as folder, Stopwatch() as watch:
-            train_steps(task, steps, Path(folder) / "run")
+            train(_request(task, steps), Path(folder) / "run")
         taken.append((watch.seconds, watch.cpu_seconds))
     return taken[1][0] - taken[0][0], taken[1][1] - taken[0][1]
+
+
+def _request(task: Task, steps: int) -> TrainRequest:
+    """As the command line would ask for it; nothing is held out to be scored."""
+    config = TrainConfig(
+        net=NetConfig(task.model, task.width),
+        device=DeviceConfig("cpu", precision=task.precision, threads=task.threads),  # type: ignore[arg-type]
+        epochs=1000,
+        max_steps=steps,
+        batch=task.batch,
+        holdout=0.0,
+        seed=task.seed,
+    )
+    return TrainRequest(config, task.data, task.batch)
 
 
 def run_plain(task: Task) -> tuple[float, float]:
@@ -127,13 +142,12 @@ SYSTEMS: dict[str, Callable[[Task], tuple[float, float]]] = {
 def _net(task: Task) -> tuple[Any, Any]:
     import torch
 
-    from tdtool.config import NetConfig
     from tdtool.nn.models import build
 
     torch.set_num_threads(task.threads)
-    torch.manual_seed(task.seed)
-    side = _pixels(task)[0].shape[1]
-    net = build(NetConfig(task.model, task.width, n_classes=10, image_size=side))
+    pixels_NHWC, labels_N = _pixels(task)
+    settings = NetConfig(task.model, task.width, n_classes=int(labels_N.max()) + 1, image_size=pixels_NHWC.shape[1])
+    net = build(settings, seed=task.seed)
     net = net.to(memory_format=torch.channels_last).train()
     return net, torch.optim.SGD(
         net.parameters(), 0.1 * task.batch / 256, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True

@@ -1,0 +1,105 @@
+"""One process of a training run: `python -m tdtool.train.worker RUN`, or `work(RUN)` where there is only one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tdtool.errors import TdtoolError
+from tdtool.nn.models import build
+from tdtool.nn.recompute import recompute
+from tdtool.nn.state_dicts import load_weights
+from tdtool.train import strategy
+from tdtool.train.averaging import Average
+from tdtool.train.batches import Batches
+from tdtool.train.interruption import Interruption, error_of
+from tdtool.train.loop import Loop
+from tdtool.train.optimisers import make_optimiser
+from tdtool.train.outcome import Outcome, outcome_of
+from tdtool.train.parts import divide
+from tdtool.train.precision import compute_dtype
+from tdtool.train.records import Records
+from tdtool.train.run_data import images_of_run
+from tdtool.train.run_folder import RunSettings, read_settings
+from tdtool.train.step import Updater
+from tdtool.train.world import World, open_world
+
+
+def work(run: Path) -> Outcome:
+    """Train the run in the directory `run`, from its newest checkpoint, to its end.
+
+    After SIGTERM, SIGINT or SIGUSR1 everything is saved, and TerminatedError or KeyboardInterrupt is raised. Other
+    errors: InputError for data or checkpoints that do not belong to the run, ResourceError for a full disk or memory,
+    TdtoolError when the loss is no number any more.
+    """
+    run = Path(run)
+    settings = read_settings(run)
+    ended = outcome_of(run)
+    if ended is not None and ended.finished:
+        return ended
+    with open_world(settings.config.device) as world, _own_randomness(world.device):
+        with Interruption() as interruption, Records(run, settings, world) as records:
+            loop = _prepared(run, settings, world, records, interruption)
+            loop.restore()
+            outcome = loop.go()
+        if loop.signal:
+            raise error_of(loop.signal)
+    return outcome
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The process of one rank; returns its exit code."""
+    try:
+        work(Path(arguments[0]))
+    except TdtoolError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _prepared(run: Path, settings: RunSettings, world: World, records: Records, interruption: Interruption) -> Loop:
+    """Everything that is trained, on its device, as it is before the first step."""
+    config, images = settings.config, images_of_run(run, settings)
+    parts = divide(images, holdout=config.holdout, seed=config.seed)
+    shares = {"rank_id": world.rank_id, "world_size": world.world_size, "threads": world.threads}
+    batches = Batches(images, parts.train, config, training=True, **shares)
+    scored = Batches(images, parts.scored, config, training=False, **shares) if len(parts.scored) else None
+    dtype = compute_dtype(config.device.precision, world.device)
+    updater = _updater(settings, world, dtype)
+    return Loop(
+        run, config, updater, batches, scored, world=world, dtype=dtype, records=records, interruption=interruption
+    )
+
+
+def _updater(settings: RunSettings, world: World, dtype: torch.dtype) -> Updater:
+    config = settings.config
+    net = build(config.net, seed=config.seed)
+    if settings.weights is not None:
+        load_weights(net, Path(settings.weights))
+    net = net.to(world.device, memory_format=torch.channels_last)
+    recompute(net, config.device.recompute)
+    model = strategy.distribute(net, config.device, world)
+    optimiser = make_optimiser(model, config.optimiser, batch=config.batch, small_images=config.net.image_size <= 96)
+    average = Average(model, config.optimiser.ema) if config.optimiser.ema else None
+    return Updater(
+        model,
+        optimiser,
+        config.optimiser,
+        device=world.device,
+        dtype=dtype,
+        seed=config.seed,
+        rank_id=world.rank_id,
+        average=average,
+    )
+
+
+def _own_randomness(device: torch.device) -> torch.random.fork_rng:
+    """The caller's random state is as before after the block."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
