@@ -10,19 +10,22 @@ from click.core import ParameterSource
 
 from tdtool.cli import options
 from tdtool.cli.graph_options import CHOICES, graph_choices
+from tdtool.cli.image_options import IMAGE_CHOICES, image_choices, ingest_images
 from tdtool.cli.ingest_moments import ingest_moments
 from tdtool.cli.moments_options import check_moments_options, moments_options
 from tdtool.cli.options import Command, option
 from tdtool.cli.output import say, say_json
 from tdtool.cli.spark_options import spark_options
-from tdtool.config import GraphConfig, IngestConfig, MomentsConfig, SparkConfig
+from tdtool.config import GraphConfig, ImagesConfig, IngestConfig, MomentsConfig, SparkConfig
 from tdtool.errors import UsageError
 
 if TYPE_CHECKING:
     from tdtool.run.ingest import GraphIngestResult, IngestResult
 
-#: Sections of the help whose options are for documents, and what in them is for graphs too.
-_FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
+#: Sections of the help whose options are for documents, and what in them is for graphs and images too.
+_FOR_DOCUMENTS, _FOR_ALL = ("Source", "Words", "Vocabulary"), ("format",)
+#: What is made of a source, and what the options that are only for it are for.
+_THINGS = {"corpus": "documents", "graph": "graphs", "images": "images"}
 
 
 @click.command(
@@ -32,6 +35,7 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
         ("tdtool ingest corpus/ --stop-words de --ngrams 2", "German stop words, frequent pairs of words joined"),
         ("tdtool ingest news.corpus.h5 -o news.corpus.parquet", "a directory that other programs and clusters read"),
         ("tdtool ingest links.csv --as graph --columns from,to", "then: tdtool communities links.graph.h5"),
+        ("tdtool ingest photos/ --as images --image-size 64", "then: tdtool train resnet18 --data photos.images.h5"),
         ("tdtool ingest s3://bucket/docs/ -o s3://bucket/docs.corpus.parquet --master yarn", "read by a cluster"),
         ("tdtool ingest news.corpus.h5 --moments -k 100", "then, anywhere: tdtool topics news.moments.h5 -k 50"),
     ),
@@ -41,15 +45,17 @@ _FOR_DOCUMENTS, _FOR_BOTH = ("Source", "Words", "Vocabulary"), ("format",)
     "--as",
     "kind",
     section="Output",
-    type=click.Choice(["auto", "corpus", "graph"]),
+    type=click.Choice(["auto", "corpus", "graph", "images"]),
     default="auto",
-    help="What to make of it; auto: a graph of .edges, .edgelist, .graphml, .gml and .metis, a corpus of the rest.",
+    help="What to make of it; auto: a graph of .edges, .edgelist, .graphml, .gml and .metis, images where most of its "
+    "files are, a corpus of the rest.",
 )
-@options.place("SOURCE.corpus.h5 or SOURCE.graph.h5")
+@options.place("SOURCE.corpus.h5, SOURCE.graph.h5 or SOURCE.images.h5")
 @options.as_json
 @options.force
 @options.ingest_options
 @graph_choices
+@image_choices
 @moments_options
 @options.workers
 @spark_options
@@ -64,11 +70,12 @@ def ingest(
     force: bool,
     ingest_config: IngestConfig,
     graph_config: GraphConfig,
+    images_config: ImagesConfig,
     moments_config: MomentsConfig | None,
     workers: int | None,
     spark: SparkConfig | None,
 ) -> None:
-    """Read documents or a graph into a file, once for many runs.
+    """Read documents, a graph or images into a file, once for many runs.
 
     SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
     or compressed; tar or zip of text files), or - for standard input. The format is recognised.
@@ -76,8 +83,13 @@ def ingest(
     With --as graph it is a graph: an edge list, CSV, TSV, Parquet, Matrix Market, METIS, GraphML, GML or .npz, plain or
     compressed; --format is then one of edges, csv, tsv, parquet, matrix-market, metis, graphml, gml, npz.
 
-    The store is one HDF5 file, or a directory of Parquet files where -o ends with .parquet. Both hold the same, and
-    every command takes either; SOURCE may be one of them, to make the other.
+    With --as images it is labelled images: a directory of class folders, with or without train, val and test above
+    them; tar archives of such folders, or shards with NAME.cls beside each image (a directory or a pattern of them);
+    CIFAR's binary version; an .npz file with images and labels; the idx files of MNIST. --format is then one of folder,
+    tar, zip, cifar, npz, idx. The store is one HDF5 file.
+
+    The store of documents and graphs is one HDF5 file, or a directory of Parquet files where -o ends with .parquet.
+    Both hold the same, and every command takes either; SOURCE may be one of them, to make the other.
 
     With --moments only the moments are written: topics and communities are found from them without the documents or
     the edges, on a machine that has neither.
@@ -89,6 +101,10 @@ def ingest(
     kind = run.kind_of(source) if kind == "auto" else kind
     _check_options(context, kind, stored=store_kind(source) is not None)
     check_moments_options(context, kind, moments=moments_config is not None)
+    if kind == "images":
+        images_config = dataclasses.replace(images_config, format=ingest_config.source.format)
+        ingest_images(source, output, images_config, workers=workers, spark=spark, force=force, as_json=as_json)
+        return
     if kind == "graph":
         graph_config = dataclasses.replace(graph_config, format=ingest_config.source.format)
     if moments_config is not None:
@@ -122,21 +138,31 @@ def _check_options(context: click.Context, kind: str, *, stored: bool) -> None:
     """UsageError for options on the command line that say something of the other kind, or of what was `stored`."""
     for parameter in context.command.params:
         section, name = getattr(parameter, "section", ""), str(parameter.name)
-        for_graphs = name in CHOICES
-        for_documents = section in _FOR_DOCUMENTS and name not in _FOR_BOTH
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        only_for = _only_for(section, name)
+        if only_for is None or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
-        if stored and (for_graphs or section in _FOR_DOCUMENTS):
+        if stored:
             raise UsageError(
                 f"{parameter.opts[0]} is for reading, and the source is a store that was read before",
-                hint="it is only copied; to change it, ingest the documents or the graph again",
+                hint="it is only copied; to change it, ingest the documents, the graph or the images again",
             )
-        if (for_graphs and kind != "graph") or (for_documents and kind == "graph"):
-            other = "graphs" if for_graphs else "documents"
+        if only_for not in (kind, "any"):
+            made = "images are" if kind == "images" else f"a {kind} is"
             raise UsageError(
-                f"{parameter.opts[0]} is for {other}, and a {kind} is made of this source",
-                hint="say what it is with --as corpus or --as graph",
+                f"{parameter.opts[0]} is for {_THINGS[only_for]}, and {made} made of this source",
+                hint="say what it is with --as corpus, --as graph or --as images",
             )
+
+
+def _only_for(section: str, name: str) -> str | None:
+    """The kind of store that an option is for: a key of _THINGS, "any", None where it does not tell of the source."""
+    if name in CHOICES:
+        return "graph"
+    if name in IMAGE_CHOICES:
+        return "images"
+    if section in _FOR_DOCUMENTS:
+        return "any" if name in _FOR_ALL else "corpus"
+    return None
 
 
 def _print_result(result: IngestResult | GraphIngestResult) -> None:

@@ -106,6 +106,8 @@ def moments_options(function: Function) -> Function:
 
 def check_moments_options(context: click.Context, kind: str, *, moments: bool) -> None:
     """UsageError for options on the command line that are for --moments, or for moments of the other kind."""
+    if moments and kind == "images":
+        raise UsageError("--moments are of documents or of a graph, and images are made of this source")
     for name in (*_FOR_ALL, *_FOR_DOCUMENTS, *_FOR_GRAPHS):
         if (flag := _given(context, name)) is None:
             continue

@@ -148,7 +148,7 @@ def _check_size(height: int, width: int, name: str) -> None:
     if height < 1 or width < 1:
         raise InputError("the image has no pixels", path=name)
     if height * width > MOST_PIXELS:
-        raise InputError(f"the image claims {height:,} x {width:,} pixels, more than are read", path=name)
+        raise InputError(f"the image claims more pixels than are read ({height:,} x {width:,})", path=name)
 
 
 def _decode_jpeg(data: bytes, name: str, size_hint: int | None) -> NDArray[np.uint8] | None:

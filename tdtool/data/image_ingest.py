@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.config import ImagesConfig, as_json
-from tdtool.data.image_layout import Layout, arrange, stored_order
+from tdtool.data.image_layout import NO_CLASS, Layout, arrange, stored_order
 from tdtool.data.image_spool import Spool
 from tdtool.data.image_store import SPLITS, ImageTable, write_encoded, write_pixels
-from tdtool.data.image_take import SMALL, Taken, Taker
+from tdtool.data.image_take import Taken, Taker
 from tdtool.data.ledger import Ledger
 from tdtool.data.readers.image_sources import FORMATS, open_source
 from tdtool.data.readers.image_types import ClassNames, EncodedImage, ImageSource, PixelBlock
@@ -91,6 +91,9 @@ def _fill(spool: Spool, found: ImageSource, taker: Taker, ledger: Ledger, worker
                     class_names[:] = item.names
                     continue
                 if isinstance(item, EncodedImage):
+                    if item.label is None and "/" not in item.name:
+                        ledger.skip(NO_CLASS, f"{found.path}:{item.name}")
+                        continue
                     batch.append(item)
                     n_bytes += len(item.data)
                 if batch and (isinstance(item, PixelBlock) or n_bytes > _TASK_BYTES or len(batch) >= _TASK_IMAGES):
@@ -104,6 +107,7 @@ def _fill(spool: Spool, found: ImageSource, taker: Taker, ledger: Ledger, worker
         for results in _in_order(pool, taker.take, tasks(), ahead=2 * workers):
             for result in results:
                 _put(spool, result, ledger)
+    spool.finish()
     return class_names
 
 
@@ -193,10 +197,9 @@ def _table(spool: Spool, layout: Layout, order: NDArray[np.int64]) -> ImageTable
 
 
 def _pixel_blocks(spool: Spool, order: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    pixels = spool.pixels()
-    step = max(1, _BLOCK_BYTES // max(1, pixels[0].nbytes))
+    step = max(1, _BLOCK_BYTES // (3 * int(spool.heights[0]) * int(spool.widths[0])))
     for start in range(0, len(order), step):
-        yield pixels[order[start : start + step]]
+        yield spool.pixels(order[start : start + step])
 
 
 def _attributes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,23 +61,24 @@ def stored_order(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _by_folder(names: Sequence[str]) -> Layout:
-    paths = [name.split("/") for name in names]
-    n_shared = _shared([path for path in paths if len(path) > 1])
-    paths = [path[n_shared:] if len(path) > 1 else path for path in paths]
-    depth = 1 if _has_splits(paths) else 0
-    found: list[str | None] = []
+    n_shared = _shared(names)
+    names = [name if "/" not in name else name.split("/", n_shared)[-1] for name in names]
+    depth = 1 if _has_splits(names) else 0
+    found, splits = list[str | None](), np.zeros(len(names), np.uint8)
     reasons = dict[int, str]()
-    for index, path in enumerate(paths):
-        in_split = not depth or (len(path) > 1 and path[0].lower() in SPLIT_NAMES)
-        if len(path) < depth + 2 or not in_split:
-            reasons[index] = NO_CLASS if in_split or len(path) == 1 else NO_SPLIT
-        found.append(None if index in reasons else path[depth])
+    for index, name in enumerate(names):
+        path = name.split("/", depth + 1)
+        split = SPLIT_NAMES.get(path[0].lower()) if depth else 0
+        if len(path) == depth + 2 and split is not None:
+            found.append(sys.intern(path[depth]))
+            splits[index] = split
+        else:
+            found.append(None)
+            reasons[index] = NO_CLASS if split is not None or len(path) == 1 else NO_SPLIT
     classes = sorted({name for name in found if name is not None})
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([-1 if name is None else numbers[name] for name in found], np.int64)
-    splits = np.array([SPLIT_NAMES.get(path[0].lower(), 0) if depth else 0 for path in paths], np.uint8)
-    notes = _notes(classes, labels, splits)
-    return Layout(["/".join(path) for path in paths], classes, labels, splits, reasons, notes)
+    return Layout(list(names), classes, labels, splits, reasons, _notes(classes, labels, splits))
 
 
 def _by_number(
@@ -99,23 +101,31 @@ def _by_number(
     return Layout(list(names), classes, found, parts, reasons, notes + _notes(classes, found, parts))
 
 
-def _shared(paths: list[list[str]]) -> int:
-    """How many folders all paths begin with that are neither split nor class."""
-    if not paths:
-        return 0
-    least, depth = min(map(len, paths)), 0
-    while least - depth > 2 and len({path[depth] for path in paths}) == 1:
-        if paths[0][depth].lower() in SPLIT_NAMES:
-            break
-        depth += 1
-    return depth
+def _shared(names: Sequence[str]) -> int:
+    """How many folders the paths begin with that all share and that are neither split nor class."""
+    shared: list[str] | None = None
+    for name in names:
+        folders = name.split("/")[:-1]
+        if not folders:
+            continue
+        shared = folders[:-1] if shared is None else shared
+        n_same = next((i for i, (a, b) in enumerate(zip(shared, folders[:-1], strict=False)) if a != b), None)
+        shared = shared[: min(len(folders) - 1, len(shared)) if n_same is None else n_same]
+        if not shared:
+            return 0
+    names_of_splits = [i for i, folder in enumerate(shared or ()) if folder.lower() in SPLIT_NAMES]
+    return names_of_splits[0] if names_of_splits else len(shared or ())
 
 
-def _has_splits(paths: list[list[str]]) -> bool:
+def _has_splits(names: Sequence[str]) -> bool:
     """Whether the first folders are splits: those so called have class folders in them, and hold most images."""
-    inside = [path for path in paths if len(path) > 1 and path[0].lower() in SPLIT_NAMES]
-    deep = sum(len(path) > 2 for path in inside)
-    return bool(inside) and 2 * deep > len(inside) and 2 * len(inside) >= len(paths)
+    n_inside = n_deep = 0
+    for name in names:
+        path = name.split("/", 2)
+        inside = len(path) > 1 and path[0].lower() in SPLIT_NAMES
+        n_inside += inside
+        n_deep += inside and len(path) > 2
+    return 2 * n_deep > n_inside and 2 * n_inside >= len(names)
 
 
 def _notes(classes: list[str], labels: NDArray[np.int64], splits: NDArray[np.uint8]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from array import array
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -20,17 +22,16 @@ _BUFFER = 1 << 22
 class Spool:
     """Files and pixels of images in scratch files without a name, and what is known of each. A context manager.
 
-    directory : where the disk has room. has_files, has_pixels : of all images that came.
+    directory : where the disk has room. has_files, has_pixels : of all images that came (pixels: all of one size).
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files: IO[bytes] = self._scratch()
-        self._pixels: IO[bytes] = self._scratch()
-        self._maps: dict[str, NDArray[np.uint8]] = {}
+        self._files, self._pixels = self._scratch(), self._scratch()
         self.names = list[str]()
         self.labels, self.splits = list[int | None](), list[int | None]()
-        self._numbers = list[tuple[int, int, int]]()  # height, width, bytes of the file
+        self._heights, self._widths = array("i"), array("i")
+        self._starts = array("q", [0])
         self.has_files = self.has_pixels = True
         self._shape: tuple[int, ...] | None = None
         self.n_bad = 0
@@ -40,7 +41,9 @@ class Spool:
         self.names.append(taken.name)
         self.labels.append(taken.label)
         self.splits.append(taken.split)
-        self._numbers.append((taken.height, taken.width, len(taken.data or b"")))
+        self._heights.append(taken.height)
+        self._widths.append(taken.width)
+        self._starts.append(self._starts[-1] + len(taken.data or b""))
         try:
             self._keep(taken)
         except OSError as error:
@@ -48,6 +51,41 @@ class Spool:
                 hint = "free some space there, or write elsewhere with -o"
                 raise ResourceError("the disk is full", path=self._directory, hint=hint) from error
             raise
+
+    @property
+    def heights(self) -> NDArray[np.int32]:
+        """Rows of each image : (n,)."""
+        return np.array(self._heights, np.int32)
+
+    @property
+    def widths(self) -> NDArray[np.int32]:
+        """Columns of each image : (n,)."""
+        return np.array(self._widths, np.int32)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each image's file : (n,)."""
+        starts = np.array(self._starts, np.int64)
+        return starts[1:] - starts[:-1]
+
+    def finish(self) -> None:
+        """All images have come; from here on they can be asked for."""
+        self._files.flush()
+        self._pixels.flush()
+
+    def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pixels of some images : (b, H, W, 3)."""
+        shape = self._shape or (0, 0, 3)
+        out = np.empty((len(indices), *shape), np.uint8)
+        n_bytes, handle = int(np.prod(shape)), self._pixels.fileno()
+        for row, index in zip(out, indices.tolist(), strict=True):
+            os.preadv(handle, [row], index * n_bytes)
+        return out
+
+    def encoded(self, index: int) -> bytes:
+        """The file of one image."""
+        start = self._starts[index]
+        return os.pread(self._files.fileno(), self._starts[index + 1] - start, start)
 
     def _keep(self, taken: Taken) -> None:
         if taken.data is None:
@@ -61,45 +99,10 @@ class Spool:
             self._pixels.seek(0)
             self._pixels.truncate()
         if self.has_pixels and taken.pixels is not None:
-            self._pixels.write(taken.pixels.tobytes())
-
-    @property
-    def heights(self) -> NDArray[np.int32]:
-        """Rows of each image : (n,)."""
-        return self._column(0).astype(np.int32)
-
-    @property
-    def widths(self) -> NDArray[np.int32]:
-        """Columns of each image : (n,)."""
-        return self._column(1).astype(np.int32)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Bytes of each image's file : (n,)."""
-        return self._column(2)
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """Pixels of all images : (n, H, W, 3), mapped."""
-        return self._mapped(self._pixels).reshape(len(self.names), *(self._shape or (0, 0, 3)))
-
-    def encoded(self, index: int) -> bytes:
-        """The file of one image."""
-        if "files" not in self._maps:
-            self._maps["files"] = self._mapped(self._files)
-            self._stops = np.cumsum(self.lengths)
-        stop = int(self._stops[index])
-        return self._maps["files"][stop - self._numbers[index][2] : stop].tobytes()
-
-    def _column(self, number: int) -> NDArray[np.int64]:
-        return np.array([row[number] for row in self._numbers], np.int64)
-
-    def _mapped(self, file: IO[bytes]) -> NDArray[np.uint8]:
-        file.flush()
-        size = file.seek(0, 2)
-        return np.memmap(file, np.uint8, "r", shape=(size,)) if size else np.empty(0, np.uint8)
+            self._pixels.write(np.ascontiguousarray(taken.pixels).data)
 
     def _scratch(self) -> IO[bytes]:
-        return tempfile.TemporaryFile(dir=self._directory, buffering=_BUFFER)  # noqa: SIM115 -- closed by __exit__
+        return tempfile.TemporaryFile(dir=self._directory, buffering=_BUFFER)
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +110,9 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._maps.clear()
-        self._files.close()
-        self._pixels.close()
+        for file in (self._files, self._pixels):
+            try:
+                file.close()
+            except OSError as failed:  # what is buffered no longer fits on the disk, and nobody wants it any more
+                if error is None or not is_full(failed):
+                    raise

@@ -56,7 +56,7 @@ class ImageTable:
         return len(self.labels)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Labelled images, as they lie in an images file. Pickles as its path.
 
@@ -76,7 +76,7 @@ class ImageSet:
     starts: NDArray[np.int64] | None
     data: NDArray[np.uint8] | None
     digest: str
-    attributes: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -111,6 +111,9 @@ class ImageSet:
     def indices(self, split: int) -> NDArray[np.int64]:
         """Which images are in a split : (n_split,) ascending."""
         return np.flatnonzero(self.splits == split)
+
+    def __repr__(self) -> str:
+        return f"ImageSet({str(self.path)!r}, n={self.n}, classes={len(self.classes)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(open_images, check=False), (self.path,)

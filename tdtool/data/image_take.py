@@ -57,7 +57,7 @@ class Taker:
             taken = Taken(image.name, place, image.label, image.split)
             return self._resized(taken, data) if self._config.size else self._as_it_is(taken, data)
         except InputError as error:
-            return Taken(image.name, place, reason=error.what)
+            return Taken(image.name, place, reason=error.what.partition(" (")[0])
 
     def _resized(self, taken: Taken, data: bytes) -> Taken:
         size = self._config.size or 0

@@ -71,7 +71,7 @@ def contraction_plan(shape: Sequence[int], ranks: Sequence[int | None], *, chann
     """How a TCL contracts. shape : I_0, I_1, ...; ranks : R_n, None where a mode is left alone; channels_last : mode 0
     is the last in memory. The weights are the factors of the modes that have one, in order."""
     sizes = _sizes(shape, ranks)
-    weights = tuple((mode, RANK + mode) for mode, rank in enumerate(ranks) if rank is not None)
+    weights: tuple[Labels, ...] = tuple((mode, RANK + mode) for mode, rank in enumerate(ranks) if rank is not None)
     return _cheapest(_Network(sizes, _in_memory(len(shape), channels_last), weights))
 
 
@@ -90,7 +90,7 @@ def regression_plan(
     BATCH, so that it is smaller than the activations, and that needs the fewest operations (K below the ranks).
     """
     sizes = (*_sizes(shape, ranks), (CLASS, n_outputs), (OUT, rank_out or 1))
-    weights = [(mode, RANK + mode) for mode, rank in enumerate(ranks) if rank is not None]
+    weights: list[Labels] = [(mode, RANK + mode) for mode, rank in enumerate(ranks) if rank is not None]
     core = [mode if rank is None else RANK + mode for mode, rank in enumerate(ranks)]
     weights.append((*core, CLASS if rank_out is None else OUT))
     if rank_out is not None:
@@ -142,7 +142,8 @@ def _outputs(network: _Network) -> int:
 def _one_by_one(network: _Network) -> Plan:
     """The weights in their order: channels first, then mode by mode, then the core."""
     search = _Search(network, _Costs(1))
-    labels, taken, total = network.data, [], 0
+    labels, total = network.data, 0
+    taken: list[Step] = []
     for number in range(len(network.weights)):
         step, labels = search.step(labels, number, network.weights[number])
         taken.append(step)

@@ -17,6 +17,9 @@ _NAMES = {
 }
 
 
+_LINES, _HEIGHT = 22, 3.0  # names that fit above each other between the lowest and the highest mark; inches between
+
+
 class Point(NamedTuple):
     """One head. saved : share of the fc head's parameters that it does without; top1 : accuracy, between 0 and 1."""
 
@@ -37,7 +40,9 @@ def draw_rank_plot(path: Path, points: Sequence[Point], *, title: str) -> None:
         chosen = sorted((point for point in points if _kind(point) == kind), key=lambda point: point.saved)
         xs, ys = [100 * point.saved for point in chosen], [100 * point.top1 for point in chosen]
         colour = _COLOURS.get(kind, "black")
-        axes.plot(xs, ys, color=colour, marker=_MARKS.get(kind, "x"), linewidth=1, label=_NAMES.get(kind, kind))
+        axes.plot(
+            xs, ys, color=colour, marker=_MARKS.get(kind, "x"), linewidth=1, alpha=0.9, label=_NAMES.get(kind, kind)
+        )
     _write_names(axes, points)
     _draw_reference(axes, points)
     axes.set_xlabel("head parameters saved (%)")
@@ -54,11 +59,26 @@ def _kind(point: Point) -> str:
 
 
 def _write_names(axes: Any, points: Sequence[Point]) -> None:
-    """Each head's name beside its mark, above and below in turn."""
-    for i, point in enumerate(sorted(points, key=lambda point: point.saved)):
-        place = (0, 8) if i % 2 == 0 else (0, -14)
-        at = (100 * point.saved, 100 * point.top1)
-        axes.annotate(point.head, at, place, textcoords="offset points", ha="center", fontsize=8, parse_math=False)
+    """Each head's name beside its mark, on the side where there is room; names of one side do not cover each other."""
+    middle = (min(point.saved for point in points) + max(point.saved for point in points)) / 2
+    low, high = min(point.top1 for point in points), max(point.top1 for point in points)
+    least = (high - low) / _LINES
+    for is_left in (True, False):
+        at = -1.0
+        for point in sorted((p for p in points if (p.saved > middle) == is_left), key=lambda point: point.top1):
+            at = max(point.top1, at + least)
+            lift = 72 * _HEIGHT * (at - point.top1) / (high - low) if high > low else 0.0
+            axes.annotate(
+                point.head,
+                (100 * point.saved, 100 * point.top1),
+                (-9 if is_left else 9, lift),
+                textcoords="offset points",
+                ha="right" if is_left else "left",
+                va="center",
+                fontsize=8,
+                parse_math=False,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+            )
 
 
 def _draw_reference(axes: Any, points: Sequence[Point]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from tdtool.report.tables import Column, facts_text, print_table
 
 _EPOCHS = 10  # shown, the last ones
+_FIFTH = 5  # of so few classes the right one is always among the first five guesses
 _STOPPED = {
     "done": "all epochs",
     "max_steps": "--max-steps reached",
@@ -44,16 +45,16 @@ def print_result(result: Mapping[str, Any]) -> None:
     if result["choice"]:
         print_choice(result["choice"])
         print()
-    print_epochs(result["epochs_scored"])
+    print_epochs(result["epochs_scored"], len(result["classes"]))
     print()
     print(scores_text(result))
     print(f"Parameters: {result['net']['parameters']:,}, of the head {head_text(result['net'])}.")
     print(_pace_text(result))
 
 
-def print_epochs(epochs: Sequence[Mapping[str, Any]]) -> None:
+def print_epochs(epochs: Sequence[Mapping[str, Any]], n_classes: int) -> None:
     """The last evaluations, one a line."""
-    columns = [Column(name, right=True) for name in ("epoch", "step", "train loss", "loss", "top-1", "top-5")]
+    names = ["epoch", "step", "train loss", "loss", "top-1", *(["top-5"] if n_classes > _FIFTH else [])]
     left = len(epochs) - _EPOCHS
     if left > 0:
         print(f"the last {_EPOCHS} of {len(epochs)}\n")
@@ -65,10 +66,10 @@ def print_epochs(epochs: Sequence[Mapping[str, Any]]) -> None:
             _decimal(epoch.get("loss")),
             percent(epoch.get("top1")),
             percent(epoch.get("top5")),
-        )
+        )[: len(names)]
         for epoch in epochs[-_EPOCHS:]
     ]
-    print_table(columns, rows)
+    print_table([Column(name, right=True) for name in names], rows)
 
 
 def print_choice(choice: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ def scores_text(result: Mapping[str, Any]) -> str:
     if result["top1"] is None:
         return "No images were scored."
     n_classes, best = len(result["classes"]), result["best"]
-    fifth = f", top-5 {percent(result['top5'])}" if n_classes > 5 else ""
+    fifth = f", top-5 {percent(result['top5'])}" if n_classes > _FIFTH else ""
     text = f"Top-1 accuracy {percent(result['top1'])}{fifth}, loss {_decimal(result['loss'])}."
     if best is not None and best["top1"] > result["top1"]:
         text += f" The best epoch was {best['epoch']}: {percent(best['top1'])}."

@@ -140,13 +140,13 @@ def evaluate_net(
         own = bool(predictor.card.data_digest) and images.digest == predictor.card.data_digest
         indices, name = choose_images(images, split, settings if own else None)
         notes = _notes(predictor, images, name, own=own)
-        with log.task("scoring", len(indices)):
-            scores, bad = score(predictor, images, indices, batch=batch, threads=threads)
+        with log.task("scoring", len(indices)) as bar:
+            scores, bad = score(predictor, images, indices, batch=batch, threads=threads, told=bar.advance)
         if not scores.n:
             raise InputError("none of the images can be decoded", path=data, hint="run: tdtool ingest --as images")
         named = tuple(str(images.names(index)) for index in sorted(bad)[:_NAMED_BAD])
         where = data if data is not None else str(settings.data if settings is not None else "")
-        return _result(model, predictor, scores, where=where, split=name, n_bad=len(bad), bad=named, notes=notes)
+        return _result(model, predictor, scores, data=where, split=name, n_bad=len(bad), bad=named, notes=notes)
 
 
 def choose_images(images: Any, split: str, own: RunSettings | None) -> tuple[NDArray[np.int64], str]:

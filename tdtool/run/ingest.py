@@ -15,6 +15,7 @@ from tdtool.data.corpus import Corpus
 from tdtool.data.graph import read_graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.parquet_folder import check_place
+from tdtool.data.readers.image_sources import looks_like_images
 from tdtool.run import corpus_on_spark
 from tdtool.run.corpora import announce_compilation
 from tdtool.run.corpus_on_spark import StoredCorpus
@@ -183,11 +184,12 @@ def _graph_result(graph: StoredGraph, output: Path | str, seconds: float) -> Gra
 
 
 def kind_of(source: str) -> str:
-    """What a source is when the user does not say: what a store holds, "graph" where its name leaves no doubt, else
-    "corpus"."""
+    """What a source is when the user does not say: what a store holds, "graph" where its name leaves no doubt,
+    "images" where most of its files are, else "corpus"."""
     if (stored := store_kind(source)) is not None:
         return stored
     name = Path(source).name.lower()
     name = next((name.removesuffix(end) for end in _COMPRESSED if name.endswith(end)), name)
-    is_graph = name.endswith(_GRAPH_SUFFIXES) and not Path(source).is_dir()
-    return "graph" if is_graph else "corpus"
+    if name.endswith(_GRAPH_SUFFIXES) and not Path(source).is_dir():
+        return "graph"
+    return "images" if looks_like_images(source) else "corpus"

@@ -55,14 +55,17 @@ def images_of(source: str, scratch: Path, *, config: ImagesConfig | None = None)
     """The images of a source: a store is opened; anything else is first ingested into the file `scratch`, once.
 
     scratch : a path ending with .h5, on a disk with room for the images; a store that is there already, made of the
-    same source by an earlier call, is opened as it is. Raises as `ingest_images` and `open_images`.
+    same source by an earlier call, is opened as it is, any other is replaced. Raises as `ingest_images` and
+    `open_images`.
     """
     if is_images(source):
         return open_images(source)
     scratch = Path(scratch)
-    if scratch.exists():
-        return open_images(scratch)
-    result = ingest_images(source, scratch, config or ImagesConfig())
+    if is_images(scratch):
+        images = open_images(scratch)
+        if images.attributes.get("source", {}).get("path") == source:
+            return images
+    result = ingest_images(source, scratch, config or ImagesConfig(), force=True)
     log.note(
         f"{source} was read into {scratch} ({result.n_images:,} images, {result.seconds:.0f} s); "
         f"tdtool ingest --as images does that once for many runs"

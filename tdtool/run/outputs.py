@@ -10,7 +10,18 @@ from tdtool.errors import UsageError
 from tdtool.store.atomic import check_output
 from tdtool.store.exports import check_export
 
-_KINDS = (".corpus", ".topics", ".documents", ".cp", ".tucker", ".factors", ".communities", ".graph", ".moments")
+_KINDS = (
+    ".corpus",
+    ".topics",
+    ".documents",
+    ".cp",
+    ".tucker",
+    ".factors",
+    ".communities",
+    ".graph",
+    ".moments",
+    ".images",
+)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 

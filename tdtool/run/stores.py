@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tdtool.data.graph_parquet_store import ParquetGraph
 
 _SUFFIX = ".parquet"
-_KINDS = {"tdtool.corpus": "corpus", "tdtool.graph": "graph"}
+_KINDS = {"tdtool.corpus": "corpus", "tdtool.graph": "graph", "tdtool.images": "images"}
 
 
 def store_kind(source: str) -> str | None:
-    """What was ingested into `source` before: "corpus", "graph", None where it is no such store."""
+    """What was ingested into `source` before: "corpus", "graph", "images", None where it is no such store."""
     if is_parquet(source):
         return _KINDS.get(manifest_kind(source) or "")
     if not is_store(source):

@@ -171,12 +171,17 @@ def result_of(run: Path, was: str, kind: str, seconds: float = 0.0) -> TrainResu
         settings=settings,
         net=train_plan.facts_of(settings.config.net),
         device=kind,
-        epochs=tuple(of_kind(records, "evaluation")),
-        choice=heads[-1] if heads else None,
+        epochs=tuple(map(_plain, of_kind(records, "evaluation"))),
+        choice=_plain(heads[-1]) if heads else None,
         outcome=outcome,
         was=was,
         seconds=seconds,
     )
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of the journal without what is the journal's own."""
+    return {name: value for name, value in record.items() if name not in ("kind", "time")}
 
 
 def _settings(request: TrainRequest, data: TrainData, kind: str) -> RunSettings:

@@ -68,7 +68,7 @@ class TrainPlan:
 
 
 def facts_of(config: NetConfig) -> NetFacts:
-    """Count a net. UsageError: a head that does not fit the activation; InputError: images too small for the model."""
+    """Count a net; the head "auto" as large as it may become. UsageError: a head that does not fit the activation."""
     from tdtool.nn.costs import count
     from tdtool.nn.models import build
 
@@ -77,15 +77,10 @@ def facts_of(config: NetConfig) -> NetFacts:
     shape, hidden, classes = own.feature_shape, own.hidden, config.n_classes
     fc = parse_head("fc")
     own_head, own_flops = head_parameters(fc, shape, classes, hidden), head_flops(fc, shape, classes, hidden)
-    costs = count(own, config.image_size)
-    if spec.kind == "auto":
-        asked = round((spec.share or 0) * own_head)
-        return NetFacts(
-            config.model, config.head, shape, costs.parameters - own_head + asked, asked, own_head,
-            costs.flops, own_flops, own_flops,
-        )  # fmt: skip
+    costs = count(own, config.image_size, batch=2)  # batch normalisation has no say on a single value
+    flops = costs.flops // 2
     check_head(spec, shape, classes)
-    head, flops = head_parameters(spec, shape, classes, hidden), head_flops(spec, shape, classes, hidden)
+    head, its_flops = head_parameters(spec, shape, classes, hidden), head_flops(spec, shape, classes, hidden)
     return NetFacts(
         model=config.model,
         head=str(spec),
@@ -93,8 +88,8 @@ def facts_of(config: NetConfig) -> NetFacts:
         parameters=costs.parameters - own_head + head,
         head_parameters=head,
         own_head=own_head,
-        flops=costs.flops - own_flops + flops,
-        head_flops=flops,
+        flops=flops - own_flops + its_flops,
+        head_flops=its_flops,
         own_head_flops=own_flops,
     )
 

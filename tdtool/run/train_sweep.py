@@ -15,8 +15,9 @@ from tdtool.errors import InputError, UsageError
 from tdtool.nn.head_spec import parse_heads
 from tdtool.report.rank_plot import Point, draw_rank_plot
 from tdtool.run.train import TrainResult, check_installed, check_request, place_of, train
-from tdtool.run.train_data import find_data, open_data
+from tdtool.run.train_data import TrainData, find_data, open_data, with_data
 from tdtool.run.train_outputs import SWEEP, check_run, held, set_aside
+from tdtool.run.train_plan import facts_of
 from tdtool.run.train_request import TrainRequest, asked_data, shares_its_run
 from tdtool.store.atomic import replacing
 from tdtool.train.run_folder import write_text
@@ -54,6 +55,7 @@ def train_heads(request: TrainRequest, heads: str, output: Path | None = None) -
     folder = place_of(request, output, sweep=True)
     with contextlib.ExitStack() as stack:
         data = _begun(folder, request, stack)
+        _check_heads(requests, open_data(data, request, folder))
         results = []
         for number, asked in enumerate(requests, 1):
             head = asked.config.net.head
@@ -63,6 +65,12 @@ def train_heads(request: TrainRequest, heads: str, output: Path | None = None) -
         plot = folder / PLOT
         _draw(plot, results)
     return SweepResult(folder, plot, tuple(results))
+
+
+def _check_heads(requests: Sequence[TrainRequest], data: TrainData) -> None:
+    """UsageError, before any of them is trained, where a head does not fit the net."""
+    for request in requests:
+        facts_of(with_data(request.config, data).net)
 
 
 def folder_name(head: str) -> str:

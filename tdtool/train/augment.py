@@ -59,14 +59,14 @@ def draw_views(config: AugmentConfig, indices: NDArray[np.int64], *, size: int, 
     parts = config.crop and size > SMALL
     draws = uniforms(keys((seed, epoch, _PURPOSE), indices), _PARTS + (4 * _TRIES if parts else 0))
     reach = size // 8 if config.crop else 0
-    shifts = np.floor(draws[:, :2] * (2 * reach + 1)).astype(np.int64) - reach
+    shifts = np.ascontiguousarray(np.floor(draws[:, :2].T * (2 * reach + 1)), np.int64) - reach
     colours = 1 + config.colour * (2 * draws[:, _BRIGHTNESS : _SATURATION + 1] - 1)
     lambda_B = None
     if config.mixup > 0:  # the Beta distribution's quantile function turns one uniform draw into one of its own
         lambda_B = special.betaincinv(config.mixup, config.mixup, draws[:, _MIX]).astype(np.float32)
     return Views(
-        shift_top=shifts[:, 0],
-        shift_left=shifts[:, 1],
+        shift_top=shifts[0],
+        shift_left=shifts[1],
         flip=(draws[:, _FLIP] < 0.5) & config.flip,
         colours=np.maximum(colours, 0).astype(np.float32),
         lambda_B=lambda_B,
@@ -105,12 +105,11 @@ def random_part(height: int, width: int, tries: NDArray[np.float64]) -> Part:
 def cut_part(image: NDArray[np.uint8], part: Part, out: NDArray[np.uint8], *, flip: bool = False) -> None:
     """Write a part of an image, resized, into out. image : (H, W, 3) uint8; part as above; out : (S, T, 3) uint8."""
     top, left, height, width = part
-    same = out.shape[:2] == (height, width) and top == int(top) and left == int(left)
-    if same:  # nothing to be interpolated
+    if out.shape[:2] == (height, width) and top == int(top) and left == int(left):  # nothing to be interpolated
         where = np.array([int(top)]), np.array([int(left)])
-        cut_shifted(image[None], np.zeros(1, np.int64), *where, np.array([flip]), out[None])
+        cut_shifted(_unchanged(image)[None], np.zeros(1, np.int64), *where, np.array([flip]), out[None])
     else:
-        resize_part(image, top, left, height, width, flip, out)
+        resize_part(_unchanged(image), top, left, height, width, flip, out)
 
 
 def shift_images(
@@ -122,9 +121,16 @@ def shift_images(
     """
     if views is None:
         nothing = np.zeros(len(rows), np.int64)
-        cut_shifted(pixels, rows, nothing, nothing, np.zeros(len(rows), np.bool_), out)
+        cut_shifted(_unchanged(pixels), rows, nothing, nothing, np.zeros(len(rows), np.bool_), out)
     else:
-        cut_shifted(pixels, rows, views.shift_top, views.shift_left, views.flip, out)
+        cut_shifted(_unchanged(pixels), rows, views.shift_top, views.shift_left, views.flip, out)
+
+
+def _unchanged(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A view that cannot be written to, as mapped files are: a kernel is then compiled once for both."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 def colour_images(images: NDArray[np.uint8], views: Views) -> None:

@@ -62,7 +62,7 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         if not _is_full(error):
             raise
-        hint = "the checkpoint of before is untouched; free some space and run the same command again"
+        hint = "what was saved before is untouched; free some space and run the same command again"
         raise ResourceError("the disk is full", path=folder, hint=hint) from error
     for old in folders(run)[_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)

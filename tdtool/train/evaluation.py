@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tdtool.config import DeviceConfig, TrainConfig
-from tdtool.errors import InputError
+from tdtool.config import TrainConfig
+from tdtool.errors import InputError, ResourceError
 from tdtool.train.artefact import open_artefact
 from tdtool.train.batches import Batch, Batches
-from tdtool.train.devices import check_devices
 from tdtool.train.net_card import NetCard
 from tdtool.train.pixels_in import PixelsIn
 from tdtool.train.precision import autocast, compute_dtype, precision_name
@@ -47,13 +46,15 @@ def open_predictor(model: Path, *, device: str = "auto", threads: int | None = N
     device : auto, cpu or cuda. Sets torch's threads where they are given. Raises InputError for what is neither,
     ResourceError where there is no GPU and one is asked for.
     """
-    kind = check_devices(DeviceConfig(device=device))  # type: ignore[arg-type]
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ResourceError("no GPU found, --device cuda asks for one", hint="leave it out, or: --device cpu")
     if threads is not None:
         torch.set_num_threads(threads)
-    place = torch.device(kind)
+    place = torch.device("cuda" if found and device != "cpu" else "cpu")
     if not model.is_dir():
-        artefact = open_artefact(model, device=kind, threads=threads)
-        return Predictor(artefact.logits, artefact.card, artefact.format, place, "fp32")
+        artefact = open_artefact(model, device=place.type, threads=threads)
+        return Predictor(artefact.logits, artefact.card, artefact.kind, place, "fp32")
     net, card = net_of_run(model)
     dtype = compute_dtype(read_settings(model).config.device.precision, place)
     module = PixelsIn(net, card).eval().to(place, memory_format=torch.channels_last)
@@ -73,10 +74,11 @@ def score(
     batch: int,
     threads: int,
     max_bad: float = 0.01,
+    told: Callable[[float], None] = lambda _: None,
 ) -> tuple[Scores, dict[int, str]]:
     """Scores on images `indices`, (n,) int64, of a set, and those of them that cannot be decoded, by index.
 
-    Classes are matched by their names. Raises InputError where images are of a class that the net does not know.
+    Classes are matched by their names. told : of the number of images after each batch. Raises InputError where images are of a class that the net does not know.
     """
     net = predictor.card.net
     numbers = torch.from_numpy(class_numbers(predictor.card.classes, images.classes, images.labels[indices]))
@@ -86,6 +88,7 @@ def score(
     def renumbered() -> Iterator[Batch]:
         for (part,) in batches.epoch(0):
             yield dataclasses.replace(part, y_B=numbers[part.y_B])
+            told(len(part))
 
     scores = evaluate(
         predictor.logits,

@@ -28,7 +28,7 @@ def fold(
     settings: RunSettings,
     *,
     factors: Mapping[str, NDArray] | None = None,
-    seconds: float = math.nan,
+    seconds: float = 0.0,
 ) -> None:
     """Write RUN/run.h5 from the records of the journal; the file of before stays until the new one is whole.
 

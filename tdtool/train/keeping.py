@@ -66,11 +66,14 @@ class Keeper:
         checkpoints.check_fits(found.model, strategy.plain(updater.model).state_dict(), where)
         if updater.average is not None and found.average is None:
             raise InputError("holds no averaged weights, and the run averages them", path=where)
-        strategy.load_full_state(updater.model, updater.optimiser, found.model, found.optimiser)
-        if updater.average is not None and found.average is not None:
-            updater.average.load_state(found.average)
-        updater.load_state(found.state.get("updater", {}))
-        self._losses.load_state(found.state["losses"])
+        try:
+            strategy.load_full_state(updater.model, updater.optimiser, found.model, found.optimiser)
+            if updater.average is not None and found.average is not None:
+                updater.average.load_state(found.average)
+            updater.load_state(found.state["updater"])
+            self._losses.load_state(found.state["losses"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"does not belong to this run: {error}", path=where) from error
 
     def _check_all_see(self, step: int) -> None:
         total = int(self._world.summed(torch.tensor(step)))

@@ -40,10 +40,10 @@ _SIZE = re.compile(r"[A-Za-z]\w*|-?\d{1,18}|'s\d{1,9}'|[(),= ]", re.ASCII)
 #: other than that of its tensors.
 _OPERATORS = """
     _adaptive_avg_pool2d _assert_tensor_metadata _native_batch_norm_legit_no_training _to_copy _unsafe_view
-    adaptive_avg_pool2d add add_ addmm alias avg_pool2d baddbmm batch_norm bmm cat clone contiguous conv2d convolution
-    detach detach_ div dropout einsum expand feature_dropout flatten hardtanh layer_norm lift_fresh_copy linear matmul
-    max_pool2d max_pool2d_with_indices mean mm movedim mul mul_ neg permute pow relu relu_ reshape rsqrt select slice
-    squeeze sub sum sym_size t tensordot to transpose unflatten unsqueeze view
+    adaptive_avg_pool2d add add_ addcmul addmm alias avg_pool2d baddbmm batch_norm bmm cat clone contiguous conv2d
+    convolution detach detach_ div dropout einsum expand feature_dropout flatten hardtanh layer_norm lift_fresh_copy
+    linear matmul max_pool2d max_pool2d_with_indices mean mm movedim mul mul_ neg permute pow relu relu_ reshape rsqrt
+    select slice squeeze sub sum sym_size t tensordot to transpose unflatten unsqueeze view
     """
 _TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)", re.ASCII)
 _OTHER_TARGETS = {"_operator.getitem", "_operator.mul", "_operator.add", "_operator.floordiv", "_operator.mod"}

@@ -1,11 +1,12 @@
 """One of several processes that train together: `python -m tdtool.train.rank_process RUN PARENT VERBOSITY MODULE`.
 
-`launch` starts them. What goes wrong in one is written where torch's elastic agent looks for it, so that the launcher can
-raise it again; nothing of it is printed here.
+`launch` starts them. What goes wrong in one is written where torch's elastic agent looks for it, so that the launcher
+can raise it again; nothing of it is printed here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import importlib
@@ -18,7 +19,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,25 @@ def _watch(parent: int) -> None:
     os._exit(TERMINATED)
 
 
-def _speak(verbosity: int) -> Any:
-    """Notes and progress of rank 0; the others are silent."""
-    if os.environ.get("RANK", "0") == "0":
-        return log.configured(verbosity)
+@contextlib.contextmanager
+def _speaking(verbosity: int) -> Iterator[None]:
+    """Notes and progress of rank 0; the others would say the same again."""
+    if os.environ["RANK"] == "0":
+        with log.configured(verbosity):
+            yield
+        return
     warnings.simplefilter("ignore")
     log.logger.addHandler(logging.NullHandler())
-    log.logger.propagate = False
-    return log.configured_to_silence() if hasattr(log, "configured_to_silence") else None
+    yield
 
 
 def main(arguments: list[str]) -> int:
-    """What `launch` starts. arguments : RUN PARENT VERBOSITY MODULE, the module has the function `work`."""
+    """Work on RUN as `module.work(RUN)` does it, for the launcher with the process id PARENT; returns the exit code."""
     run, parent, verbosity, module = arguments
     _end_with_parent(int(parent))
     faulthandler.enable()
-    return 0
+    with _speaking(int(verbosity)):
+        return serve(lambda run: importlib.import_module(module).work(run), Path(run))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ class _Sums:
     """Sums on the device, so that no batch waits for the one before to be computed."""
 
     def __init__(self, n_classes: int, device: torch.device) -> None:
-        self._k, self._device = n_classes, device
+        self._k = n_classes
+        self._classes_K = torch.arange(n_classes, device=device)
         self._confusion = torch.zeros(n_classes * n_classes, dtype=torch.int64, device=device)
         self._bins_3C = torch.zeros(3, N_BINS, dtype=torch.float64, device=device)  # count, confidence, right
         self._loss_top5 = torch.zeros(2, dtype=torch.float64, device=device)
@@ -90,14 +91,17 @@ class _Sums:
         of_class_B = logs_BK.gather(1, y_B[:, None])[:, 0]
         best_B, guess_B = logs_BK.max(1)
         # Ahead of the true class are those with more, and those with as much and a smaller number: as max counts.
-        ahead = (logs_BK > of_class_B[:, None]).sum(1)
-        right_B = guess_B == y_B
+        equal_BK = (logs_BK == of_class_B[:, None]) & (self._classes_K < y_B[:, None])
+        ahead_B = ((logs_BK > of_class_B[:, None]) | equal_BK).sum(1)
+        ahead_B = ahead_B.where(~of_class_B.isnan(), self._k)  # a net that has diverged knows nothing
         confidence_B = best_B.exp().double()
         bin_B = (confidence_B * N_BINS).long().clamp(0, N_BINS - 1)
-        columns_3B = torch.stack([torch.ones_like(confidence_B), confidence_B, right_B.double()])
+        columns_3B = torch.stack([torch.ones_like(confidence_B), confidence_B, (ahead_B == 0).double()])
         self._bins_3C.index_add_(1, bin_B, columns_3B)
         self._confusion.index_add_(0, y_B * self._k + guess_B, torch.ones_like(y_B))
-        self._loss_top5 += torch.stack([-of_class_B.double().sum(), (ahead < 5).double().sum()])
+        self._loss_top5 += torch.stack(
+            [-of_class_B.double().sum(), ((ahead_B < 5) & (ahead_B < self._k)).double().sum()]
+        )
 
     def scores(self, start: float) -> Scores:
         """Added over all processes; waits for the device."""
@@ -107,11 +111,11 @@ class _Sums:
         confusion = self._confusion.cpu().numpy().reshape(self._k, self._k)
         count, confidence, right = self._bins_3C.cpu().numpy()
         loss, top5 = self._loss_top5.tolist()
-        n, seconds = int(confusion.sum()), time.perf_counter() - start
+        n, top1, seconds = int(confusion.sum()), right.sum(), time.perf_counter() - start
         with np.errstate(invalid="ignore", divide="ignore"):
             confidence, right = confidence / count, right / count
         return Scores(
-            top1=int(np.trace(confusion)) / n if n else math.nan,
+            top1=float(top1) / n if n else math.nan,
             top5=top5 / n if n else math.nan,
             loss=loss / n if n else math.nan,
             n=n,

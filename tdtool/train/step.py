@@ -6,7 +6,6 @@ Letters: B images of a part, C channels, H rows, W columns, K classes.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,7 @@ _RANDOM = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
 class Updater:
     """Updates a net in place, step by step.
 
-    model : as it is distributed; loss_sum : sum of the losses of all updates, (), float64 on the device, for whoever
-    cares to wait for it; gradient_norm : of the last update, where it was clipped, else None.
+    model : as it is distributed; loss_sum : of the losses of all updates, (), float64 on the device.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class Updater:
     ) -> None:
         self.model, self.optimiser, self.average = model, optimiser, average
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.gradient_norm: Tensor | None = None
+        self._gradient_norm: Tensor | None = None
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self._config, self._device, self._dtype = config, device, dtype
         self._key = (seed, _DROPOUT, rank_id)
@@ -67,7 +65,7 @@ class Updater:
             self.loss_sum += loss.detach()
         self.scaler.unscale_(self.optimiser)
         if self._config.clip is not None:
-            self.gradient_norm = clip_gradients(self.model, self._config.clip)
+            self._gradient_norm = clip_gradients(self.model, self._config.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.scaler.step(self.optimiser)
@@ -77,8 +75,7 @@ class Updater:
 
     def norm(self) -> float:
         """Norm of the last update's gradient before it was clipped; waits for the device. All processes call it."""
-        norm = self.gradient_norm if self._config.clip is not None else clip_gradients(self.model, math.inf)
-        return math.nan if norm is None else float(norm)
+        return float(clip_gradients(self.model, None) if self._gradient_norm is None else self._gradient_norm)
 
     def state(self) -> dict[str, Any]:
         """What has to be kept besides tensors, as JSON values."""

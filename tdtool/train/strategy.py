@@ -7,6 +7,7 @@ BatchNorm takes the statistics of each process's own share of a batch, as is usu
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -25,6 +26,10 @@ from tdtool.train.world import World
 
 State = dict[str, Tensor]
 
+_OPTIONS_OF_DDP = inspect.signature(DistributedDataParallel.__init__).parameters
+#: What DDP calls it: the first name is of torch 2.13 and on.
+_SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS_OF_DDP else "broadcast_buffers"
+
 
 def distribute(model: nn.Module, config: DeviceConfig, world: World) -> nn.Module:
     """`model`, which is on its device already, as all processes train it: itself where this one is alone.
@@ -39,7 +44,7 @@ def distribute(model: nn.Module, config: DeviceConfig, world: World) -> nn.Modul
         model,
         device_ids=[world.device] if world.device.type == "cuda" else None,
         gradient_as_bucket_view=config.compress != "powersgd",  # which keeps gradients of its own
-        broadcast_buffers=False,  # `scoring` and `full_state` take rank 0's; training needs none of them
+        **{_SYNC_BUFFERS: False},  # `scoring` and `full_state` take rank 0's; training needs none of them
     )
     compress(copies, config.compress)
     return copies

@@ -31,7 +31,9 @@ def test_uniforms_are_uniform() -> None:
     assert np.abs(np.corrcoef(drawn.T) - np.eye(5)).max() < 5 / np.sqrt(4000)
 
 
-@pytest.mark.parametrize(("n", "window"), [(0, None), (1, None), (997, None), (997, 997), (997, 100), (5003, 700), (9, 1)])
+@pytest.mark.parametrize(
+    ("n", "window"), [(0, None), (1, None), (997, None), (997, 997), (997, 100), (5003, 700), (9, 1)]
+)
 def test_an_epoch_takes_every_image_once(n: int, window: int | None) -> None:
     assert sorted(epoch_order(n, seed=4, epoch=2, window=window)) == list(range(n))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +29,15 @@ _BLOCK_BYTES = 1 << 24
 _IDX_IMAGES, _IDX_LABELS = (b"\0\0\x08\x03", b"\0\0\x08\x04"), b"\0\0\x08\x01"
 
 
-class _Pair(NamedTuple):
-    images: str
-    labels: str
-    split: int
-
-
 def npz_pairs(names: Sequence[str]) -> list[tuple[str, str, int]]:
     """Arrays of an .npz file that are images and their labels, and the split : (images, labels, split) each."""
     lower = {name.lower(): name for name in names}
-    found = [_Pair(lower[x], lower[y], split) for x, y, split in _PAIRS if x in lower and y in lower]
-    return [tuple(pair) for pair in found if pair.images == next(p.images for p in found if p.labels == pair.labels)]
+    pairs, taken = list[tuple[str, str, int]](), set[str]()
+    for images, labels, split in _PAIRS:
+        if images in lower and labels in lower and labels not in taken:
+            pairs.append((lower[images], lower[labels], split))
+            taken.add(labels)
+    return pairs
 
 
 def open_npz(source: Input) -> ImageSource:
