@@ -70,7 +70,12 @@ def _merged(merge: Merge, weights: Sequence[Tensor], labels: Sequence[Labels]) -
     shared = [label for label in left_axes if label in right_axes]
     axes = tuple(x for x in left_axes if x not in shared) + tuple(x for x in right_axes if x not in shared)
     if shared:
-        pairs = [left_axes.index(label) for label in shared], [right_axes.index(label) for label in shared]
-        return torch.tensordot(left, right, dims=pairs), axes
+        sizes = dict(zip(left_axes, left.shape, strict=True)) | dict(zip(right_axes, right.shape, strict=True))
+        inner, kept = math.prod(sizes[label] for label in shared), tuple(x for x in left_axes if x not in shared)
+        left = _arranged(left, left_axes, (*kept, *shared), batched=False).reshape(-1, inner)
+        wide = tuple(label for label in axes if label not in kept)
+        right = _arranged(right, right_axes, (*shared, *wide), batched=False).reshape(inner, -1)
+        # Not tensordot: of two precisions, as autocast leaves them, only matrix products make one.
+        return (left @ right).reshape([sizes[label] for label in axes]), axes
     # Not a matrix product: autocast would round the entries once more.
     return left.reshape(*left.shape, *(1 for _ in right.shape)) * right, axes

@@ -64,11 +64,16 @@ def count(model: Net, image_size: int | None = None, batch: int = 1) -> Costs:
     )
 
 
-def meta_copy(model: Net) -> Net:
-    """The same net without numbers; nothing of the weights is copied."""
+def meta_copy(model: Net, device: str = "meta") -> Net:
+    """The same net without numbers, channels last; nothing of the weights is copied.
+
+    device : "meta", or within FakeTensorMode the one that the tensors pretend to be on, where casts are as they are
+    there.
+    """
     memo: dict[int, object] = {}
     for tensor in (*model.parameters(), *model.buffers()):
-        empty = torch.empty_like(tensor, device="meta")
+        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        empty = torch.empty(tensor.shape, dtype=tensor.dtype, device=device, memory_format=layout)
         is_parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
     return copy.deepcopy(model, memo)

@@ -73,18 +73,20 @@ def print_epochs(epochs: Sequence[Mapping[str, Any]], n_classes: int) -> None:
 
 
 def print_choice(choice: Mapping[str, Any]) -> None:
-    """The heads that --head auto compared."""
+    """The heads that --head auto compared, the fc head first."""
     rows = [
         (
-            str(trial["head"]),
+            trial["head"],
             f"{trial['parameters']:,}",
-            _decimal(trial.get("loss")),
-            "taken" if trial["head"] == choice.get("head") else "",
+            percent(trial["share"]),
+            _decimal(trial["loss"]),
+            percent(trial["top1"]),
+            "taken" if trial["head"] == choice["head"] else "",
         )
-        for trial in choice.get("table", ())
+        for trial in choice["table"]
     ]
-    columns = (Column("head"), Column("parameters", right=True), Column("validation loss", right=True), Column(""))
-    print_table(columns, rows)
+    names = ("parameters", "of fc's", "loss", "top-1")
+    print_table((Column("head"), *(Column(name, right=True) for name in names), Column("")), rows)
 
 
 def print_sweep(sweep: Mapping[str, Any]) -> None:

@@ -145,7 +145,7 @@ def evaluate_net(
         if not scores.n:
             raise InputError("none of the images can be decoded", path=data, hint="run: tdtool ingest --as images")
         named = tuple(str(images.names(index)) for index in sorted(bad)[:_NAMED_BAD])
-        where = data if data is not None else str(settings.data if settings is not None else "")
+        where = data if data is not None else str(getattr(images, "path", SYNTHETIC))
         return _result(model, predictor, scores, data=where, split=name, n_bad=len(bad), bad=named, notes=notes)
 
 

@@ -16,7 +16,7 @@ from tdtool.errors import InputError, MissingExtraError, TerminatedError, UsageE
 from tdtool.nn.head_spec import parse_head
 from tdtool.nn.model_names import full_name
 from tdtool.run import train_plan
-from tdtool.run.train_data import TrainData, assumed, find_data, open_data, with_data
+from tdtool.run.train_data import TrainData, assumed, find_data, open_data
 from tdtool.run.train_outputs import check_run, default_run, held, set_aside
 from tdtool.run.train_plan import NetFacts, TrainPlan
 from tdtool.run.train_request import TrainRequest, shares_its_run, under_torchrun
@@ -99,8 +99,7 @@ def plan_training(request: TrainRequest) -> TrainPlan:
         except UsageError:
             source = None
         data = assumed(request) if source is None else open_data(source, request, Path(scratch))
-    config, words = train_plan.settled(with_data(request.config, data), request, kind)
-    train_plan.check_batch(config, data, request)
+    config, data, words = train_plan.settled(request, data, kind)
     return train_plan.plan(config, data, request, kind, words)
 
 
@@ -112,11 +111,12 @@ def check_request(request: TrainRequest) -> str:
     kind = check_devices(request.config.device)
     full_name(request.config.net.model)
     head = parse_head(request.config.net.head)
-    if request.head_from is not None and head.kind in ("fc", "gap", "auto"):
-        hint = "such as --head tcl:64,3,3 or trl:48,3,3"
+    if request.head_from is not None and head.kind in ("fc", "gap"):
+        hint = "such as --head tcl:64,3,3 or trl:48,3,3 or auto:0.35"
         raise UsageError(f"--head-from starts a tensor head, and the head is {head}", hint=hint)
     if request.head_from is not None and not is_run(Path(request.head_from)):
-        raise InputError("is not the directory of a training run", path=request.head_from, hint="see --head-from")
+        hint = "--head-from takes a directory that `tdtool train` made, with an fc head"
+        raise InputError("is not the directory of a training run", path=request.head_from, hint=hint)
     if request.weights is not None and not Path(request.weights).is_file():
         raise InputError("there is no such file of weights", path=request.weights)
     if request.config.track != "none":
@@ -186,8 +186,7 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 def _settings(request: TrainRequest, data: TrainData, kind: str) -> RunSettings:
     """Of a new run: what was asked for, filled in by the data and by what memory allows."""
-    config, words = train_plan.settled(with_data(request.config, data), request, kind)
-    train_plan.check_batch(config, data, request)
+    config, data, words = train_plan.settled(request, data, kind)
     facts = train_plan.facts_of(config.net)
     if words:
         log.note(words)
@@ -216,7 +215,7 @@ def _taken_up(run: Path, settings: RunSettings, request: TrainRequest, kind: str
         save_every=request.config.save_every,
         track=request.config.track,
     )
-    config, _ = train_plan.settled(config, dataclasses.replace(request, batch=config.batch), kind)
+    config = train_plan.with_recompute(config, kind)
     place = _place_of_data(run, settings, request)
     write_settings(run, dataclasses.replace(settings, config=config, data=place))
     log.note(f"{run}: going on with this run")
@@ -242,16 +241,16 @@ def _place_of_data(run: Path, settings: RunSettings, request: TrainRequest) -> s
 
 def _run(run: Path) -> None:
     """Train, in this process or in several."""
-    config = read_settings(run).config
+    device = read_settings(run).config.device
     with _told_how_to_go_on(run):
-        if under_torchrun() or (config.device.gpus == 1 and config.device.nodes == 1):
+        if under_torchrun() or (device.gpus, device.nodes, device.max_restarts) == (1, 1, 0):
             from tdtool.train.worker import work
 
             work(run)
         else:
             from tdtool.train.launch import launch
 
-            launch(run, config.device)
+            launch(run, device)
 
 
 @contextlib.contextmanager

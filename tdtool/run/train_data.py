@@ -62,7 +62,7 @@ def open_data(source: str, request: TrainRequest, folder: Path) -> TrainData:
     InputError: no images, no training images, one class, other classes than --classes says.
     """
     config = request.config
-    images = _synthetic(request) if source == SYNTHETIC else _images(source, folder)
+    images = _synthetic(with_data(config, assumed(request))) if source == SYNTHETIC else _images(source, folder)
     if request.n_classes not in (None, len(images.classes)):
         what = f"there are {len(images.classes)} classes, --classes says {request.n_classes}"
         raise UsageError(what, path=source, hint="leave it out: the data says how many there are")
@@ -98,6 +98,14 @@ def with_data(config: TrainConfig, data: TrainData) -> TrainConfig:
     return dataclasses.replace(config, net=net)
 
 
+def resized(data: TrainData, config: TrainConfig) -> TrainData:
+    """The data, now that the batch is known: as many images of noise as it takes."""
+    if data.place != SYNTHETIC:
+        return data
+    parts = divide(_synthetic(config), holdout=config.holdout, seed=config.seed)
+    return dataclasses.replace(data, n_train=len(parts.train), n_scored=len(parts.scored))
+
+
 def _images(source: str, folder: Path) -> Any:
     from tdtool.run.ingest_images import images_of
 
@@ -105,10 +113,10 @@ def _images(source: str, folder: Path) -> Any:
     return images_of(source, folder / OWN_DATA)
 
 
-def _synthetic(request: TrainRequest) -> Any:
-    from tdtool.train.synthetic import synthetic_for
+def _synthetic(config: TrainConfig) -> Any:
+    from tdtool.train.run_data import synthetic_images
 
-    return synthetic_for(with_data(request.config, assumed(request)))
+    return synthetic_images(config)
 
 
 def _warn_of_unseen(classes: tuple[str, ...], labels: Any) -> None:

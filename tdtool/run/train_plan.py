@@ -9,7 +9,7 @@ from tdtool.config import NetConfig, TrainConfig
 from tdtool.errors import UsageError
 from tdtool.nn.head_spec import check_head, head_flops, head_parameters, parse_head
 from tdtool.run.machine import available_memory, total_memory
-from tdtool.run.train_data import TrainData
+from tdtool.run.train_data import TrainData, resized, with_data
 from tdtool.run.train_request import TrainRequest, world_size
 
 
@@ -94,21 +94,31 @@ def facts_of(config: NetConfig) -> NetFacts:
     )
 
 
-def settled(config: TrainConfig, request: TrainRequest, kind: str) -> tuple[TrainConfig, str]:
-    """The settings with what memory decides: the batch (--batch auto) and what is computed again (--recompute auto);
-    and why, in words. kind : of the device."""
-    words = ""
-    if config.device.recompute == "auto":
-        from tdtool.train.memory import choose_recompute
+def settled(request: TrainRequest, data: TrainData, kind: str) -> tuple[TrainConfig, TrainData, str]:
+    """The settings with what the data and memory decide; the data; and why this batch, in words.
 
-        mode = choose_recompute(config, free_memory(kind))
-        config = dataclasses.replace(config, device=dataclasses.replace(config.device, recompute=mode))
+    kind : of the device. UsageError: a batch that cannot be, a head that does not fit.
+    """
+    config, words = with_recompute(with_data(request.config, data), kind), ""
+    facts_of(config.net)
     if request.batch is None:
         from tdtool.train.memory import fit_batch
 
         batch, _, words = fit_batch(config, free_memory(kind))
         config = dataclasses.replace(config, batch=batch)
-    return config, words
+        data = resized(data, config)
+    check_batch(config, data, request)
+    return config, data, words
+
+
+def with_recompute(config: TrainConfig, kind: str) -> TrainConfig:
+    """The settings with what is computed again, where memory decides it (--recompute auto)."""
+    if config.device.recompute != "auto":
+        return config
+    from tdtool.train.memory import choose_recompute
+
+    mode = choose_recompute(config, free_memory(kind))
+    return dataclasses.replace(config, device=dataclasses.replace(config.device, recompute=mode))
 
 
 def free_memory(kind: str) -> int:

@@ -127,7 +127,7 @@ def check_fits(saved: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Ten
     want = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
     wrong = [
         f"{name} is {have.get(name, 'missing')}, the net has {want.get(name, 'no such tensor')}"
-        for name in sorted(have.keys() | want.keys())
+        for name in dict.fromkeys((*want, *sorted(have)))  # in the order of the net
         if have.get(name) != want.get(name)
     ]
     if wrong:

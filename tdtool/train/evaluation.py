@@ -78,7 +78,8 @@ def score(
 ) -> tuple[Scores, dict[int, str]]:
     """Scores on images `indices`, (n,) int64, of a set, and those of them that cannot be decoded, by index.
 
-    Classes are matched by their names. told : of the number of images after each batch. Raises InputError where images are of a class that the net does not know.
+    Classes are matched by their names. told : of the number of images after each batch. Raises InputError where images
+    are of a class that the net does not know.
     """
     net = predictor.card.net
     numbers = torch.from_numpy(class_numbers(predictor.card.classes, images.classes, images.labels[indices]))

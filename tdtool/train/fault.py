@@ -41,6 +41,8 @@ class Fault:
     def __str__(self) -> str:
         if self.exit_code < 0:
             return f"process {self.rank_id} was ended by {_signal_name(-self.exit_code)}"
+        if self.kind == DESERTED:
+            return f"process {self.rank_id} lost its connection to another, which has ended or hangs"
         said = f"failed: {self.text}" if self.text else f"ended with exit code {self.exit_code}"
         return f"process {self.rank_id} {said}"
 
@@ -51,6 +53,8 @@ class Fault:
         if self.kind == SIGNALLED:
             return KeyboardInterrupt() if self.exit_code == INTERRUPTED else TerminatedError()
         hint = _KILLED if self.exit_code == -signal.SIGKILL else _GOES_ON
+        if self.kind == DESERTED and config.nodes > 1:
+            hint = "what was wrong is said on another machine; " + _GOES_ON
         error = ClusterError(f"{self}; the others of {config.gpus * config.nodes} were ended", hint=hint)
         error.__cause__ = RuntimeError(f"in that process:\n{self.callstack}") if self.callstack else None
         return error

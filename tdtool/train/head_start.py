@@ -29,14 +29,17 @@ from tdtool.train.augment import to_input
 from tdtool.train.batches import Batches
 from tdtool.train.head_choice import Examples, HeadChoice, choose_head
 from tdtool.train.optimisers import base_learning_rate, make_optimiser
-from tdtool.train.parts import held_out
-from tdtool.train.precision import autocast
+from tdtool.train.parts import divide, held_out
+from tdtool.train.precision import autocast, compute_dtype
+from tdtool.train.run_data import images_of_run
+from tdtool.train.run_folder import RunSettings, write_settings
 from tdtool.train.schedules import learning_rate
 from tdtool.train.stored_net import net_of_run
 from tdtool.train.world import World
 
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
+    from tdtool.train.synthetic import SyntheticImages
 
 #: The fc head that is decomposed is trained for one epoch, and no more steps than these, where there is no trained one.
 WARM_UP = 300
@@ -53,12 +56,38 @@ class Trainer:
     check : called every few steps, may raise (a signal has arrived)."""
 
     config: TrainConfig
-    images: ImageSet
+    images: ImageSet | SyntheticImages
     indices: NDArray[np.int64]
     device: torch.device
     dtype: torch.dtype
     threads: int = 1
     check: Callable[[], None] = lambda: None
+
+
+def trainer_of(run: Path, settings: RunSettings, world: World, check: Callable[[], None]) -> Trainer:
+    """For the training images of a run, on this process's device."""
+    config, images = settings.config, images_of_run(run, settings)
+    train = divide(images, holdout=config.holdout, seed=config.seed).train
+    dtype = compute_dtype(config.device.precision, world.device)
+    return Trainer(config, images, train, world.device, dtype, world.threads, check)
+
+
+def settle(
+    run: Path, settings: RunSettings, world: World, check: Callable[[], None]
+) -> tuple[RunSettings, HeadChoice | None]:
+    """The settings of a run with ranks in place of "auto", and how they were chosen; None: there was nothing to choose.
+
+    Rank 0 chooses, and writes them to RUN/config.json, so that a run that goes on has the same head. All call it.
+    """
+    choice = None
+    if world.main and parse_head(settings.config.net.head).kind == "auto":
+        head_from = None if settings.head_from is None else Path(settings.head_from)
+        choice = settled_head(trainer_of(run, settings, world, check), head_from=head_from, classes=settings.classes)
+        settings = _with_head(settings, choice.head)
+        write_settings(run, settings)
+        best = choice.trials[1]
+        log.note(f"head {best.head}: {best.share:.1%} of the fc head's parameters, chosen of {len(choice.trials) - 1}")
+    return _with_head(settings, world.told(settings.config.net.head)), choice
 
 
 def settled_head(trainer: Trainer, *, head_from: Path | None, classes: tuple[str, ...]) -> HeadChoice:
@@ -180,6 +209,11 @@ def _warmed_up(trainer: Trainer) -> Net:
             scaler.update()
             bar.advance()
     return net
+
+
+def _with_head(settings: RunSettings, head: str) -> RunSettings:
+    net = dataclasses.replace(settings.config.net, head=head)
+    return dataclasses.replace(settings, config=dataclasses.replace(settings.config, net=net))
 
 
 def _with_own_head(config: TrainConfig) -> NetConfig:

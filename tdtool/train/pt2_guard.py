@@ -70,8 +70,8 @@ def guarded_archive(path: Path) -> tuple[io.BytesIO, dict[str, str]]:
     if not {_GRAPH, _WEIGHTS, _CONSTANTS}.issubset(records):
         raise InputError("it holds no exported net", path=path, hint="write one: tdtool export RUN --format pt2")
     _check_archive(records, path)
-    extra = {name.removeprefix(_EXTRA): data for name, data in records.items() if name.startswith(_EXTRA)}
-    return _rebuilt(records), {name: _text(data, path) for name, data in extra.items()}
+    extra = {name.removeprefix(_EXTRA): _text(data, path) for name, data in records.items() if name.startswith(_EXTRA)}
+    return _rebuilt(records), extra
 
 
 def _checked_entries(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
@@ -188,11 +188,11 @@ def _is_plain_spec(text: str) -> bool:
 
 
 def _rebuilt(records: dict[str, bytes]) -> io.BytesIO:
-    """A new archive of the records."""
+    """A new archive of the records, which are taken out on the way: they may be large."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as writer:
-        for name, data in records.items():
-            writer.writestr(f"archive/{name}", data)
+        for name in list(records):
+            writer.writestr(f"archive/{name}", records.pop(name))
     archive.seek(0)
     return archive
 

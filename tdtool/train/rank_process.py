@@ -1,7 +1,8 @@
 """One of several processes that train together: `python -m tdtool.train.rank_process RUN PARENT VERBOSITY MODULE`.
 
 `launch` starts them. What goes wrong in one is written where torch's elastic agent looks for it, so that the launcher
-can raise it again; nothing of it is printed here.
+can raise it again; nothing of it is printed here. Torch is imported with MODULE: a launcher that is gone is noticed
+while that takes its seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from tdtool import errors, log
 from tdtool.errors import TdtoolError, TerminatedError
 
@@ -33,6 +32,8 @@ OURS, SIGNALLED, DESERTED, BUG = "ours", "signalled", "deserted", "bug"
 REPORT = "tdtool"
 INTERRUPTED, TERMINATED = 130, 143
 _WATCH_SECONDS = 0.5
+#: The launcher ends all when the first has ended: one that lost another gives that the time to say what was wrong.
+_CULPRIT_SECONDS = 3
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _NETWORK = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "socket", "store", "timed out")
 
@@ -48,7 +49,10 @@ def serve(work: Callable[[Path], object], run: Path) -> int:
     except TdtoolError as error:
         return _report(error, OURS, error.exit_code)
     except Exception as error:  # whatever it is, the launcher names it
-        return _report(error, DESERTED if _is_of_the_network(error) else BUG, 1)
+        if not _is_of_the_network(error):
+            return _report(error, BUG, 1)
+        time.sleep(_CULPRIT_SECONDS)
+        return _report(error, DESERTED, 1)
     return 0
 
 
@@ -80,9 +84,8 @@ def _report(error: BaseException, kind: str, exit_code: int) -> int:
 def _is_of_the_network(error: Exception) -> bool:
     """Whether it tells that another process has gone, not what is wrong in this one."""
     text = str(error).lower()
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(word in text for word in _NETWORK)
-    )
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # torch is not imported for the name of an error
+    return "DistError" in kinds or ("RuntimeError" in kinds and any(word in text for word in _NETWORK))
 
 
 def _end_with_parent(parent: int) -> None:

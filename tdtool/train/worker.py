@@ -12,9 +12,10 @@ from tdtool.errors import TdtoolError
 from tdtool.nn.models import build
 from tdtool.nn.recompute import recompute
 from tdtool.nn.state_dicts import load_weights
-from tdtool.train import strategy
+from tdtool.train import checkpoint, strategy
 from tdtool.train.averaging import Average
 from tdtool.train.batches import Batches
+from tdtool.train.head_start import Trainer, settle, start_from_run, trainer_of
 from tdtool.train.interruption import Interruption, error_of
 from tdtool.train.loop import Loop
 from tdtool.train.optimisers import make_optimiser
@@ -41,10 +42,14 @@ def work(run: Path) -> Outcome:
     if ended is not None and ended.finished:
         return ended
     with open_world(settings.config.device) as world, _own_randomness(world.device):
-        with Interruption() as interruption, Records(run, settings, world) as records:
-            loop = _prepared(run, settings, world, records, interruption)
-            loop.restore()
-            outcome = loop.go()
+        with Interruption() as interruption:
+            settings, choice = settle(run, settings, world, interruption.check)
+            with Records(run, settings, world) as records:
+                if choice is not None:
+                    records.head(choice.head, choice.table())
+                loop = _prepared(run, settings, world, records, interruption)
+                loop.restore()
+                outcome = loop.go()
         if loop.signal:
             raise error_of(loop.signal)
     return outcome
@@ -68,17 +73,23 @@ def _prepared(run: Path, settings: RunSettings, world: World, records: Records, 
     batches = Batches(images, parts.train, config, training=True, **shares)
     scored = Batches(images, parts.scored, config, training=False, **shares) if len(parts.scored) else None
     dtype = compute_dtype(config.device.precision, world.device)
-    updater = _updater(settings, world, dtype)
+    start = None
+    if settings.head_from is not None and not checkpoint.folders(run):
+        start = trainer_of(run, settings, world, interruption.check)
+    updater = _updater(settings, world, dtype, start)
     return Loop(
         run, config, updater, batches, scored, world=world, dtype=dtype, records=records, interruption=interruption
     )
 
 
-def _updater(settings: RunSettings, world: World, dtype: torch.dtype) -> Updater:
+def _updater(settings: RunSettings, world: World, dtype: torch.dtype, start: Trainer | None) -> Updater:
+    """start : for the start from another run's head; None: there is none, or it lies behind."""
     config = settings.config
     net = build(config.net, seed=config.seed)
     if settings.weights is not None:
         load_weights(net, Path(settings.weights))
+    if start is not None and settings.head_from is not None:
+        start_from_run(net, Path(settings.head_from), start, settings.classes, world)
     net = net.to(world.device, memory_format=torch.channels_last)
     recompute(net, config.device.recompute)
     model = strategy.distribute(net, config.device, world)
