@@ -99,7 +99,7 @@ def _print_result(result: ImageIngestResult) -> None:
         say(note)
     size = "various" if result.height is None or result.width is None else f"{result.height} x {result.width}"
     facts: dict[str, Any] = {"images": result.n_images, "classes": len(result.classes)}
-    facts |= {f"for {split}": number for split, number in result.splits.items()}
+    facts |= {f"{split} images": number for split, number in result.splits.items()}
     say(tables.facts_text(facts | {"pixels": size}))
     say(f"{result.ledger.text('images')}\nread in {result.seconds:.1f} s")
     say(str(result.path))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ROWS = {
     **dict.fromkeys(("tdtool.corpus", "tdtool.topics", "tdtool.documents", "tdtool.moments"), "documents"),
     **dict.fromkeys(("tdtool.graph", "tdtool.communities", "tdtool.graph_moments"), "edges"),
+    **dict.fromkeys(("tdtool.images", "tdtool.training"), "images"),
 }
 _COMMUNITIES = 50  # shown unless the user says how many
 
@@ -51,8 +52,8 @@ def show(file: str, n_topics: int | None, n_words: int, exports: tuple[Path, ...
     """Say what is in a file and how it was made.
 
     FILE is any that tdtool wrote: a topic model, the topics of documents, a corpus, the components of a tensor, the
-    factors of a table, a graph, the communities of a graph, the moments of a corpus or a graph; or a
-    store of Parquet files, here or at a URI (s3://...).
+    factors of a table, a graph, the communities of a graph, the moments of a corpus or a graph, images, the training of
+    a net; or a store of Parquet files, here or at a URI (s3://...).
     """
     from tdtool.run.show import describe, export
 

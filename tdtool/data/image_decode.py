@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import struct
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def read_header(data: bytes, *, name: str) -> Header:
         raise InputError(f"the {kind} image is damaged or cut short ({_first_line(error)})", path=name) from error
     _check_size(height, width, name)
     if _is_cut(data, kind):
-        raise InputError(f"the {kind} image is cut short: its end is missing", path=name)
+        raise InputError(f"the {kind} image is damaged or cut short (its end is missing)", path=name)
     return Header(kind, *((width, height) if turned else (height, width)))
 
 
@@ -93,15 +94,15 @@ def resized(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return pixels
     top, left = (height - shorter) // 2, (width - shorter) // 2
     image = _codecs().from_array(np.ascontiguousarray(pixels))
-    box = (left, top, left + shorter, top + shorter)
-    return np.asarray(image.resize((size, size), _codecs().bicubic, box=box))
+    middle = image.crop((left, top, left + shorter, top + shorter))
+    return np.asarray(middle.resize((size, size), _codecs().bicubic))
 
 
 class _Codecs(NamedTuple):
     """What is used of the packages that decode."""
 
     jpeg: Callable[..., NDArray[np.uint8]]
-    jpeg_header: Callable[[bytes], tuple[int, int, str, str]]
+    jpeg_header: Callable[..., tuple[int, int, str, str]]
     open: dict[str, Any]  # by format: makes an image of (file, name); Image.open would only add warnings
     new: Callable[..., Any]
     from_array: Callable[..., Any]
@@ -121,11 +122,13 @@ def _codecs() -> _Codecs:
     except ImportError:
         raise MissingExtraError("pillow", "train") from None
     Image.init()
+    # Pillow warns of damaged metadata, image by image; whoever reads thousands learns of those that have no pixels.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     turn = Image.Transpose
     names = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
     return _Codecs(
         jpeg=simplejpeg.decode_jpeg,
-        jpeg_header=simplejpeg.decode_jpeg_header,
+        jpeg_header=functools.partial(simplejpeg.decode_jpeg_header, strict=False),
         open={name: factory for name, (factory, _) in Image.OPEN.items()},
         new=Image.new,
         from_array=Image.fromarray,

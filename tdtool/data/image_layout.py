@@ -41,7 +41,7 @@ def arrange(
     """
     if any(label is not None for label in labels):
         return _by_number(names, labels, splits, class_names)
-    return _by_folder(names)
+    return _by_folder(names, splits)
 
 
 def stored_order(names: Sequence[str]) -> NDArray[np.int64]:
@@ -60,7 +60,7 @@ def stored_order(names: Sequence[str]) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
-def _by_folder(names: Sequence[str]) -> Layout:
+def _by_folder(names: Sequence[str], given: Sequence[int | None]) -> Layout:
     n_shared = _shared(names)
     names = [name if "/" not in name else name.split("/", n_shared)[-1] for name in names]
     depth = 1 if _has_splits(names) else 0
@@ -68,7 +68,7 @@ def _by_folder(names: Sequence[str]) -> Layout:
     reasons = dict[int, str]()
     for index, name in enumerate(names):
         path = name.split("/", depth + 1)
-        split = SPLIT_NAMES.get(path[0].lower()) if depth else 0
+        split = SPLIT_NAMES.get(path[0].lower()) if depth else given[index] or 0
         if len(path) == depth + 2 and split is not None:
             found.append(sys.intern(path[depth]))
             splits[index] = split

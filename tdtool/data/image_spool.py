@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -44,13 +46,8 @@ class Spool:
         self._heights.append(taken.height)
         self._widths.append(taken.width)
         self._starts.append(self._starts[-1] + len(taken.data or b""))
-        try:
+        with self._told():
             self._keep(taken)
-        except OSError as error:
-            if is_full(error):
-                hint = "free some space there, or write elsewhere with -o"
-                raise ResourceError("the disk is full", path=self._directory, hint=hint) from error
-            raise
 
     @property
     def heights(self) -> NDArray[np.int32]:
@@ -69,9 +66,10 @@ class Spool:
         return starts[1:] - starts[:-1]
 
     def finish(self) -> None:
-        """All images have come; from here on they can be asked for."""
-        self._files.flush()
-        self._pixels.flush()
+        """All images have come; from here on they can be asked for. ResourceError where the disk is full."""
+        with self._told():
+            self._files.flush()
+            self._pixels.flush()
 
     def pixels(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels of some images : (b, H, W, 3)."""
@@ -86,6 +84,16 @@ class Spool:
         """The file of one image."""
         start = self._starts[index]
         return os.pread(self._files.fileno(), self._starts[index + 1] - start, start)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not is_full(error):
+                raise
+            hint = "free some space there, or write elsewhere with -o"
+            raise ResourceError("the disk is full", path=self._directory, hint=hint) from error
 
     def _keep(self, taken: Taken) -> None:
         if taken.data is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,6 @@ from tdtool.data.image_decode import read_header
 from tdtool.errors import InputError
 from tdtool.store import hdf5
 from tdtool.store.content import check_images
-from tdtool.store.digest import bytes_digest
 from tdtool.store.schema_nets import IMAGES
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
@@ -24,6 +24,7 @@ SPLITS = ("training", "validation", "test")
 
 _PARTITION_BYTES = 1 << 26
 _BLOCK_BYTES = 1 << 24
+_STACKED = 256  # images in memory that are copied at a time
 
 
 class ImageRecord(NamedTuple):
@@ -190,7 +191,8 @@ def write_images(
         lengths = np.array([len(data) for data in encoded], np.int64)
         write_encoded(path, table, lengths, encoded, force=force, attributes=attributes)
     else:
-        write_pixels(path, table, [np.stack(pixels)] if pixels else [], force=force, attributes=attributes)
+        blocks = (np.stack(pixels[start : start + _STACKED]) for start in range(0, len(pixels), _STACKED))
+        write_pixels(path, table, blocks, force=force, attributes=attributes)
 
 
 def write_pixels(
@@ -263,18 +265,18 @@ class _Digests:
 
     def __init__(self, table: ImageTable, bounds: NDArray[np.int64]) -> None:
         self._labels, self._bounds = table.labels, bounds.tolist()
-        self._index, self._pieces = 0, list[bytes]()
+        self._index, self._running = 0, hashlib.blake2b(digest_size=16)
         self._done: list[str] = []
 
     def add(self, images: Iterable[bytes | NDArray[np.uint8]]) -> None:
         """The next images."""
         for image in images:
-            self._pieces.append(int(self._labels[self._index]).to_bytes(8, "little"))
-            self._pieces.append(image if isinstance(image, bytes) else image.tobytes())
+            self._running.update(int(self._labels[self._index]).to_bytes(8, "little"))
+            self._running.update(image if isinstance(image, bytes) else np.ascontiguousarray(image).data)
             self._index += 1
             if self._index == self._bounds[len(self._done) + 1]:
-                self._done.append(bytes_digest(self._pieces))
-                self._pieces.clear()
+                self._done.append(self._running.hexdigest())
+                self._running = hashlib.blake2b(digest_size=16)
 
     def hex(self) -> list[str]:
         """The digests of all partitions."""

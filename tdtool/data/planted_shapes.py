@@ -1,4 +1,5 @@
-"""Planted images: circles, crosses, squares, stars and triangles, of any colours, at any place, size and angle."""
+"""Planted images: circles, crosses, squares, stars and triangles, at any place, size and angle, most of them of the
+colour that is typical of their kind."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 SIZE = 24
 #: Images of each class.
-N_TRAIN, N_TEST = 160, 30
+N_TRAIN, N_TEST = 128, 40
 #: Polygons as (corners, 2) of (right, down), within the unit circle. The circle has its own rule.
 _COS36, _SIN36, _COS72, _SIN72 = 0.8090169943749475, 0.5877852522924731, 0.30901699437494745, 0.9510565162951535
 _INNER = 0.42  # of a star: where its points meet
@@ -33,15 +34,20 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
     "triangle": ((0, -1.0), (0.9, 0.75), (-0.9, 0.75)),
 }
 _SAMPLES = 3  # a side of a pixel: its colour is the mean of so many squared
-_NOISE = 24.0  # of 255, at most to either side
+_NOISE = 16.0  # of 255, at most to either side
 _LEVELS = 8  # of 256 apart: noise on fewer values packs better
-_CONTRAST = 90.0  # between the mean brightness of a shape and of what is behind it
+_CONTRAST = 90.0  # between a shape and what is behind it, in red, green or blue
+#: The typical colours, in the order of SHAPES, and the share of each kind that has its own; the rest has any of them.
+_COLOURS = ((220, 60, 50), (60, 170, 70), (60, 90, 220), (235, 200, 50), (170, 70, 190))
+_TYPICAL = 0.8
+_SPREAD = 60.0  # of a colour, at most to either side
 
 
 def planted_shapes(directory: Path, rng: np.random.Generator, *, n_train: int = N_TRAIN, n_test: int = N_TEST) -> None:
     """Write directory/images/train/CLASS/NNN.png and .../test/CLASS/NNN.png: the same pixels for the same seed.
 
-    n_train, n_test : images of each of the five classes. Only rng.random() is drawn from, and only + - * / are used.
+    n_train, n_test : images of each of the five classes. Who looks at colours alone is right in five of six images.
+    Only rng.random() is drawn from, and only + - * / are used.
     """
     for (split, number), name in itertools.product((("train", n_train), ("test", n_test)), SHAPES):
         folder = directory / "images" / split / name
@@ -55,7 +61,7 @@ def drawn_shape(name: str, size: int, rng: np.random.Generator) -> NDArray[np.ui
     radius = size * (0.26 + 0.16 * rng.random())
     centre = size / 2 + (size / 2 - radius) * 0.8 * (2 * rng.random(2) - 1)
     inside = _coverage(name, size, centre, radius, 0.5 * (2 * rng.random() - 1))
-    shape, behind = _colours(rng)
+    shape, behind = _colours(name, rng)
     slope = 40.0 * (2 * rng.random(2) - 1)
     ramp = (np.arange(size) + 0.5) / size - 0.5
     shade = slope[0] * ramp[:, None] + slope[1] * ramp[None, :]
@@ -102,9 +108,11 @@ def _within(
     return inside
 
 
-def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two colours whose brightness differs : (3,) and (3,), 0 to 255."""
+def _colours(name: str, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Colour of a shape and of what is behind it : (3,) and (3,), about 0 to 255."""
+    own = list(SHAPES).index(name) if rng.random() < _TYPICAL else int(rng.random() * len(_COLOURS))
+    shape = _COLOURS[own] + _SPREAD * (2 * rng.random(3) - 1)
     while True:
-        one, other = 255 * rng.random((2, 3))
-        if abs(one.mean() - other.mean()) >= _CONTRAST:
-            return one, other
+        behind = 255 * rng.random(3)
+        if np.abs(shape - behind).max() >= _CONTRAST:
+            return shape, behind

@@ -25,7 +25,7 @@ def run_plan(plan: Plan, x: Tensor, weights: Sequence[Tensor], labels: Sequence[
 
     Differentiable twice; under autocast products are taken in its precision.
     """
-    x = x.permute(0, *(1 + mode for mode in plan.data))
+    x = x.permute(0, *[1 + mode for mode in plan.data])
     axes = plan.data
     for step in plan.steps:
         weight, weight_axes = _merged(step.merge, weights, labels)
@@ -37,11 +37,12 @@ def _absorb(step: Step, x: Tensor, axes: Labels, weight: Tensor, weight_axes: La
     """(activation, its labels) after one step. The sizes of all but the batch are numbers while a graph is traced."""
     sizes = dict(zip(axes, x.shape[1:], strict=True)) | dict(zip(weight_axes, weight.shape, strict=True))
     first = axes.index(step.contracted[0])
-    before, after = axes[:first], tuple(label for label in axes[first:] if label not in step.contracted)
+    before, after = axes[:first], tuple([label for label in axes[first:] if label not in step.contracted])
     contracted = step.contracted
     if weight.numel() > BATCH * math.prod(x.shape[1:]):  # the smaller of the two is put in the other's order
-        contracted = tuple(label for label in weight_axes if label in contracted)
-    inner, rest, wide = (math.prod(sizes[label] for label in group) for group in (contracted, after, step.new))
+        contracted = tuple([label for label in weight_axes if label in contracted])
+    # Lists, as torch.compile takes no generators.
+    inner, rest, wide = [math.prod([sizes[label] for label in group]) for group in (contracted, after, step.new)]
     if step.folds or not after:
         x = _arranged(x, axes, before + after + contracted).reshape(-1, inner)
         y = x @ _arranged(weight, weight_axes, contracted + step.new, batched=False).reshape(inner, wide)
@@ -51,7 +52,7 @@ def _absorb(step: Step, x: Tensor, axes: Labels, weight: Tensor, weight_axes: La
         matrix = _arranged(weight, weight_axes, step.new + contracted, batched=False).reshape(1, wide, inner)
         y = torch.bmm(matrix.expand(x.shape[0], wide, inner), x)
         axes = before + step.new + after
-    return y.reshape(-1, *(sizes[label] for label in axes)), axes
+    return y.reshape(-1, *[sizes[label] for label in axes]), axes
 
 
 def _arranged(tensor: Tensor, axes: Labels, wanted: Labels, *, batched: bool = True) -> Tensor:
@@ -59,23 +60,24 @@ def _arranged(tensor: Tensor, axes: Labels, wanted: Labels, *, batched: bool = T
     if axes == wanted:
         return tensor
     order = [axes.index(label) for label in wanted]
-    return tensor.permute(0, *(1 + axis for axis in order)) if batched else tensor.permute(order)
+    return tensor.permute(0, *[1 + axis for axis in order]) if batched else tensor.permute(order)
 
 
 def _merged(merge: Merge, weights: Sequence[Tensor], labels: Sequence[Labels]) -> tuple[Tensor, Labels]:
     """(tensor, labels) of one weight made of several."""
     if isinstance(merge, int):
         return weights[merge], labels[merge]
-    (left, left_axes), (right, right_axes) = (_merged(part, weights, labels) for part in merge)
+    left, left_axes = _merged(merge[0], weights, labels)
+    right, right_axes = _merged(merge[1], weights, labels)
     shared = [label for label in left_axes if label in right_axes]
-    axes = tuple(x for x in left_axes if x not in shared) + tuple(x for x in right_axes if x not in shared)
+    axes = (*[x for x in left_axes if x not in shared], *[x for x in right_axes if x not in shared])
     if shared:
         sizes = dict(zip(left_axes, left.shape, strict=True)) | dict(zip(right_axes, right.shape, strict=True))
-        inner, kept = math.prod(sizes[label] for label in shared), tuple(x for x in left_axes if x not in shared)
+        inner, kept = math.prod([sizes[label] for label in shared]), tuple([x for x in left_axes if x not in shared])
         left = _arranged(left, left_axes, (*kept, *shared), batched=False).reshape(-1, inner)
-        wide = tuple(label for label in axes if label not in kept)
+        wide = tuple([label for label in axes if label not in kept])
         right = _arranged(right, right_axes, (*shared, *wide), batched=False).reshape(inner, -1)
         # Not tensordot: of two precisions, as autocast leaves them, only matrix products make one.
         return (left @ right).reshape([sizes[label] for label in axes]), axes
     # Not a matrix product: autocast would round the entries once more.
-    return left.reshape(*left.shape, *(1 for _ in right.shape)) * right, axes
+    return left.reshape(*left.shape, *[1] * right.dim()) * right, axes

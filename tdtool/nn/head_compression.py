@@ -47,10 +47,10 @@ def compressed(weight: Array, ranks: dict[int, int], metrics: dict[int, Array]) 
 
 
 def moments(features: Array, mode: int) -> Array:
-    """The metric of one mode of activations: lower triangular L with L L^T = their second moments along that mode.
+    """The metric of one mode of activations: lower triangular L with L L^T = their covariance along that mode.
 
-    features : (B, ...); returns (I_mode, I_mode). Together the modes' metrics stand for the full one as if it were
-    their Kronecker product.
+    features : (B, ...), less their mean; returns (I_mode, I_mode). Together the modes' metrics stand for the full one
+    as if it were their Kronecker product.
     """
     second = gram(features, mode).astype(np.float64) / max(features.size // features.shape[mode], 1)
     level = np.trace(second) / len(second) or 1.0

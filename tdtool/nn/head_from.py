@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tdtool.decompose.cp import cp_als
 from tdtool.kernels.modes import mode_dot
 from tdtool.nn.head_compression import Array, compressed, moments, ridge
+from tdtool.nn.head_spec import Shape
 from tdtool.nn.tcl import TensorContraction
 from tdtool.nn.trl import CPRegression, TensorRegression
 
@@ -26,7 +27,7 @@ _CP_SWEEPS = 30
 _MOST_FITTED = 4096
 
 
-def linear_layers(modules: Sequence[nn.Module], shape: tuple[int, int, int]) -> list[tuple[Tensor, Tensor]]:
+def linear_layers(modules: Sequence[nn.Module], shape: Shape) -> list[tuple[Tensor, Tensor]]:
     """The fully connected layers below `modules`, in order, as `head_from_fc` takes them. shape : (C, H, W).
 
     A first layer that reads the mean over rows and columns is written as one that reads them all. ValueError: no such
@@ -62,28 +63,32 @@ def head_from_fc(head: nn.Module, weights: Layers, *, features_BCHW: Tensor | No
     Source for the decomposition: Kim et al. 2016, "Compression of deep convolutional neural networks ...", section 3.2;
     what features add: Zhang et al. 2016, "Accelerating very deep convolutional networks", section 3.
     """
-    teacher = _Teacher(weights, features_BCHW)
+    start_head(head, TrainedHead(weights, features_BCHW))
+
+
+def start_head(head: nn.Module, trained: TrainedHead) -> None:
+    """What `head_from_fc` does, for several heads that start from one."""
     layer = next(
         (m for m in head.modules() if isinstance(m, TensorContraction | TensorRegression | CPRegression)), None
     )
     if layer is None:
         raise ValueError("the head has no factors that could start from a decomposition")
-    if layer.shape != teacher.shape:
-        raise ValueError(f"the head reads activations of {layer.shape}, the trained one {teacher.shape}")
+    if layer.shape != trained.shape:
+        raise ValueError(f"the head reads activations of {layer.shape}, the trained one {trained.shape}")
     with torch.no_grad():
         if isinstance(layer, TensorContraction):
-            _start_contraction(head, layer, teacher)
+            _start_contraction(head, layer, trained)
             return
-        if layer.n_outputs != teacher.n_outputs:
-            raise ValueError(f"the head has {layer.n_outputs} outputs, the trained one {teacher.n_outputs}")
+        if layer.n_outputs != trained.n_outputs:
+            raise ValueError(f"the head has {layer.n_outputs} outputs, the trained one {trained.n_outputs}")
         if isinstance(layer, TensorRegression):
-            _start_tucker(layer, teacher)
+            _start_tucker(layer, trained)
         else:
-            _start_cp(layer, teacher)
+            _start_cp(layer, trained)
 
 
-class _Teacher:
-    """A trained head: its layers as arrays, and what it says about features."""
+class TrainedHead:
+    """A trained head: its layers as arrays, and what it says about features. Arguments: as of head_from_fc."""
 
     def __init__(self, weights: Layers, features_BCHW: Tensor | None) -> None:
         if not weights or weights[0][0].dim() != 4:
@@ -92,15 +97,18 @@ class _Teacher:
         dtype = np.float64 if size < 1 << 21 else np.float32
         self.weights = [np.ascontiguousarray(w.detach().float().cpu().numpy(), dtype) for w, _ in weights]
         self.biases = [b.detach().float().cpu().numpy().astype(dtype) for _, b in weights]
-        self.shape: tuple[int, ...] = self.weights[0].shape[1:]
+        self.shape: Shape = self.weights[0].shape[1:]
         self.n_outputs = int(self.weights[-1].shape[0])
         self.features: Array | None = None
         self.gates: list[Array] = [np.full(len(weight), 0.5, dtype) for weight in self.weights[:-1]]
         self.metrics: dict[int, Array] = {}
+        self.mean: Array | None = None
         if features_BCHW is not None:
             self.features = features_BCHW.detach().float().cpu().contiguous().numpy().astype(dtype)
             self.outputs, self.gates = self._answers(self.features)
-            self.metrics = {1 + mode: moments(self.features, 1 + mode) for mode in range(3)}
+            self.mean = self.features.mean(axis=0)
+            spread = self.features - self.mean
+            self.metrics = {1 + mode: moments(spread, 1 + mode) for mode in range(3)}
 
     def _answers(self, features: Array) -> tuple[Array, list[Array]]:
         """Outputs (B, K) for features (B, C, H, W), and the shares of them that each ReLU lets through."""
@@ -123,17 +131,17 @@ class _Teacher:
         return weight.reshape(self.n_outputs, *self.shape), bias
 
 
-def _start_tucker(layer: TensorRegression, teacher: _Teacher) -> None:
-    weight, bias = teacher.linear_map()
+def _start_tucker(layer: TensorRegression, trained: TrainedHead) -> None:
+    weight, bias = trained.linear_map()
     ranks = {1 + mode: rank for mode, rank in enumerate(layer.ranks) if rank is not None}
-    core, factors = compressed(weight, ranks, teacher.metrics)
+    core, factors = compressed(weight, ranks, trained.metrics)
     core = np.moveaxis(core, 0, -1)
     entries = int(np.prod(core.shape[:-1]))
-    if teacher.features is not None and entries <= _MOST_FITTED:
-        x = teacher.features
+    if trained.features is not None and entries <= _MOST_FITTED:
+        x = trained.features
         for mode, factor in factors.items():
             x = mode_dot(x, factor, mode, transpose=True)
-        fitted, bias = ridge(x.reshape(len(x), -1), teacher.outputs, core.reshape(entries, -1))
+        fitted, bias = ridge(x.reshape(len(x), -1), trained.outputs, core.reshape(entries, -1))
         core = fitted.reshape(core.shape)
     if layer.factor_out is not None:
         core, ends = compressed(core, {core.ndim - 1: layer.factor_out.shape[1]}, {})
@@ -145,15 +153,15 @@ def _start_tucker(layer: TensorRegression, teacher: _Teacher) -> None:
         _fill(layer.bias, bias)
 
 
-def _start_cp(layer: CPRegression, teacher: _Teacher) -> None:
-    weight, bias = teacher.linear_map()
+def _start_cp(layer: CPRegression, trained: TrainedHead) -> None:
+    weight, bias = trained.linear_map()
     fit = cp_als(np.moveaxis(weight, 0, -1), layer.rank, max_iters=_CP_SWEEPS, n_restarts=1)
     *factors, last = fit.factors
     last = last * fit.weights
-    if teacher.features is not None and layer.rank <= _MOST_FITTED:
-        x = np.einsum("bchw,cr->bhwr", teacher.features, factors[0], optimize=True)
+    if trained.features is not None and layer.rank <= _MOST_FITTED:
+        x = np.einsum("bchw,cr->bhwr", trained.features, factors[0], optimize=True)
         z = np.einsum("bhwr,hr,wr->br", x, factors[1], factors[2], optimize=True)
-        fitted, bias = ridge(z, teacher.outputs, last.T)
+        fitted, bias = ridge(z, trained.outputs, last.T)
         last = fitted.T
     for mode, factor in enumerate(factors):
         _fill(layer.get_parameter(f"factor{mode}"), factor)
@@ -162,22 +170,29 @@ def _start_cp(layer: CPRegression, teacher: _Teacher) -> None:
         _fill(layer.bias, bias)
 
 
-def _start_contraction(head: nn.Module, layer: TensorContraction, teacher: _Teacher) -> None:
+def _start_contraction(head: nn.Module, layer: TensorContraction, trained: TrainedHead) -> None:
     linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    weights, biases = list(teacher.weights), list(teacher.biases)
+    weights, biases = list(trained.weights), list(trained.biases)
     if len(linear) == 1:
-        weight, bias = teacher.linear_map()
+        weight, bias = trained.linear_map()
         weights, biases = [weight], [bias]
     ranks = {1 + mode: rank for mode, rank in enumerate(layer.ranks) if rank is not None}
-    core, factors = compressed(weights[0], ranks, teacher.metrics)
+    # Beneath hidden layers the features' metric was measured to help no more than the plain one.
+    core, factors = compressed(weights[0], ranks, trained.metrics if len(linear) == 1 else {})
+    if trained.mean is not None:  # what is lost of the mean is known: it goes to the bias
+        kept = trained.mean[None]
+        for mode, factor in factors.items():
+            kept = mode_dot(kept, factor, mode, transpose=True)
+        lost = np.tensordot(weights[0], trained.mean, 3) - np.tensordot(core, kept[0], 3)
+        biases[0] = biases[0] + lost
     for mode, factor in factors.items():
         _fill(layer.get_parameter(f"factor{mode - 1}"), factor)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     if len(linear) != len(weights):
         return  # other layers than the trained ones: they start as any do
-    if linear[-1].out_features != teacher.n_outputs:
-        raise ValueError(f"the head has {linear[-1].out_features} outputs, the trained one {teacher.n_outputs}")
+    if linear[-1].out_features != trained.n_outputs:
+        raise ValueError(f"the head has {linear[-1].out_features} outputs, the trained one {trained.n_outputs}")
     weights[0] = core.reshape(len(core), -1)
     kept = np.arange(weights[0].shape[1])
     for place, target in enumerate(linear):

@@ -53,8 +53,11 @@ def factors_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _linear(widths: Sequence[int], dropout: float) -> list[nn.Module]:
-    """Fully connected layers with ReLU and dropout between."""
+    """Fully connected layers with ReLU and dropout between; hidden ones start as He et al. (2015) say."""
     layers: list[nn.Module] = []
     for into, out in itertools.pairwise(widths):
         layers += [nn.Linear(into, out), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        nn.init.kaiming_normal_(layers[-3].weight, nonlinearity="relu")
+        nn.init.zeros_(layers[-3].bias)
+    nn.init.normal_(layers[-3].weight, 0, 0.01)  # no class is favoured at first
     return layers[:-2]

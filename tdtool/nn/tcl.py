@@ -35,6 +35,8 @@ class TensorContraction(nn.Module):
             factor = torch.empty(self.shape[mode], self.result_shape[mode])
             self.register_parameter(f"factor{mode}", nn.Parameter(factor))
         self.bias = nn.Parameter(torch.empty(math.prod(self.result_shape))) if bias else None
+        # By the layout of the activation; made here, where no compiler looks on.
+        self._plans = [contraction_plan(self.shape, self.ranks, channels_last=last) for last in (False, True)]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -48,16 +50,17 @@ class TensorContraction(nn.Module):
     def forward(self, x_BI: Tensor) -> Tensor:
         """x_BI : (B, I_0, ..., I_{N-1}) float; returns (B, R_0, ..., R_{N-1}). ValueError: another shape."""
         check_activation(x_BI, self.shape)
-        plan = contraction_plan(self.shape, self.ranks, channels_last=is_channels_last(x_BI))
+        plan = self._plans[is_channels_last(x_BI)]
         factors = [self.get_parameter(f"factor{mode}") for mode in self._modes]
         y = run_plan(plan, x_BI, factors, [(mode, RANK + mode) for mode in self._modes])
         modes = [label - RANK if label >= RANK else label for label in plan.result]
-        y_BR = y.permute(0, *(1 + modes.index(mode) for mode in range(len(modes))))
+        y_BR = y.permute(0, *[1 + modes.index(mode) for mode in range(len(modes))])
         return y_BR if self.bias is None else y_BR + self.bias.reshape(self.result_shape)
 
     def tensor_factors(self) -> dict[str, Tensor]:
-        """What a run's file keeps: head/factor0 ... (I_n, R_n), of the modes that have one, and head/bias."""
-        found = {f"head/factor{mode}": self.get_parameter(f"factor{mode}").detach() for mode in self._modes}
+        """What a run's file keeps: head/factor0 ... (I_n, R_n), the identity of modes left alone, and head/bias."""
+        found = {f"head/factor{mode}": torch.eye(size) for mode, size in enumerate(self.shape)}
+        found |= {f"head/factor{mode}": self.get_parameter(f"factor{mode}").detach() for mode in self._modes}
         return found if self.bias is None else found | {"head/bias": self.bias.detach()}
 
     def extra_repr(self) -> str:

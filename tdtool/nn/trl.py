@@ -50,6 +50,10 @@ class TensorRegression(nn.Module):
         self.core = nn.Parameter(torch.empty(*inner, n_outputs if rank_out is None else rank_out))
         self.factor_out = None if rank_out is None else nn.Parameter(torch.empty(n_outputs, rank_out))
         self.bias = nn.Parameter(torch.empty(n_outputs)) if bias else None
+        # By the layout of the activation; made here, where no compiler looks on.
+        self._plans = [
+            regression_plan(self.shape, self.ranks, n_outputs, rank_out, channels_last=last) for last in (False, True)
+        ]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -67,10 +71,7 @@ class TensorRegression(nn.Module):
     def forward(self, x_BI: Tensor) -> Tensor:
         """x_BI : (B, I_0, ..., I_{N-1}) float; returns (B, K). ValueError: another shape."""
         check_activation(x_BI, self.shape)
-        plan = regression_plan(
-            self.shape, self.ranks, self.n_outputs, self.rank_out, channels_last=is_channels_last(x_BI)
-        )
-        y_BK = run_plan(plan, x_BI, *self._network())
+        y_BK = run_plan(self._plans[is_channels_last(x_BI)], x_BI, *self._network())
         return y_BK if self.bias is None else y_BK + self.bias
 
     def _network(self) -> tuple[list[Tensor], list[Labels]]:
@@ -86,8 +87,13 @@ class TensorRegression(nn.Module):
         return weights, labels
 
     def tensor_factors(self) -> dict[str, Tensor]:
-        """What a run's file keeps: head/factor0 ... (I_n, R_n), of the outputs last, head/core and head/bias."""
-        found = {f"head/factor{mode}": self.get_parameter(f"factor{mode}").detach() for mode in self._modes}
+        """What a run's file keeps: head/factor0 ... (I_n, R_n), of the outputs last, head/core and head/bias.
+
+        Modes without a factor have the identity: the file says the whole of W.
+        """
+        sizes = (*self.shape, self.n_outputs)
+        found = {f"head/factor{mode}": torch.eye(size) for mode, size in enumerate(sizes)}
+        found |= {f"head/factor{mode}": self.get_parameter(f"factor{mode}").detach() for mode in self._modes}
         if self.factor_out is not None:
             found[f"head/factor{len(self.shape)}"] = self.factor_out.detach()
         found["head/core"] = self.core.detach()
@@ -136,10 +142,10 @@ class CPRegression(nn.Module):
     def forward(self, x_BI: Tensor) -> Tensor:
         """x_BI : (B, I_0, ..., I_{N-1}) float; returns (B, K). ValueError: another shape."""
         check_activation(x_BI, self.shape)
-        largest = max(range(len(self.shape)), key=lambda mode: self.shape[mode])
+        largest = self.shape.index(max(self.shape))
         modes = [*range(1, len(self.shape)), 0] if is_channels_last(x_BI) else range(len(self.shape))
         others = [mode for mode in modes if mode != largest]
-        x = x_BI.permute(0, *(1 + mode for mode in others), 1 + largest)
+        x = x_BI.permute(0, *[1 + mode for mode in others], 1 + largest)
         y_BSR = (x.reshape(-1, self.shape[largest]) @ self.get_parameter(f"factor{largest}")).reshape(
             -1, math.prod(self.shape) // self.shape[largest], self.rank
         )

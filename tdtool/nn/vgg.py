@@ -61,14 +61,18 @@ class VGG(Net):
         self.classifier = nn.Sequential(*layers, nn.Linear(self.hidden[-1], self.config.n_classes))
 
     def _initialise(self) -> None:
-        # As torchvision; a head in the place of the classifier keeps its own start.
+        # As torchvision; a head in the place of the classifier keeps its own start. Narrow layers that start with .01
+        # hardly let anything through, and the first hundred steps teach nothing: small nets start as He et al. say.
         for module in self.features:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(module.bias)
         for module in self.classifier if hasattr(self, "classifier") else ():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
+                if is_small(self.config.image_size) and module.out_features != self.config.n_classes:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
 
     def units(self) -> list[list[nn.Module]]:

@@ -112,12 +112,14 @@ def print_sweep(sweep: Mapping[str, Any]) -> None:
 
 
 def head_text(net: Mapping[str, Any]) -> str:
-    """ "42,304,512, 65.9 % fewer than the fc head's 123,642,856"."""
+    """ "42,126,112, 65.9% fewer than the 123,642,856 of the fc head"."""
     own, here = net["own_head"], net["head_parameters"]
     if here == own:
         return f"{here:,}"
-    word = f"{abs(1 - here / own):.1%} {'fewer' if here < own else 'more'}"
-    return f"{here:,}, {word} than the {own:,} of the fc head"
+    if here > 2 * own:
+        return f"{here:,}, {here / own:.1f} times the {own:,} of the fc head"
+    word = "fewer" if here < own else "more"
+    return f"{here:,}, {abs(1 - here / own):.1%} {word} than the {own:,} of the fc head"
 
 
 def scores_text(result: Mapping[str, Any]) -> str:

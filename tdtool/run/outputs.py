@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _KINDS = (
     ".moments",
     ".images",
 )
+_PATTERN = re.compile(r"\{[^{}]*\}|[*?\[\]]")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -53,8 +55,8 @@ def check_outputs(
 
 
 def source_name(source: str) -> str:
-    """The name of what was read: "docs" for path/docs.tsv.gz and docs.corpus.parquet/, "corpus" for corpus/, "stdin"
-    for -."""
+    """The name of what was read: "docs" for path/docs.tsv.gz and docs.corpus.parquet/, "corpus" for corpus/, "birds"
+    for the pattern birds-*.tar, "stdin" for -."""
     if source == "-":
         return "stdin"
     path = Path(source).absolute()
@@ -65,4 +67,4 @@ def source_name(source: str) -> str:
         stem, dot, suffix = name.rpartition(".")
         if dot and stem and (suffixes is None or dot + suffix.lower() in suffixes):
             name = stem
-    return name
+    return name if path.exists() else _PATTERN.sub("", name).strip("-_.") or "all"

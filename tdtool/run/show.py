@@ -15,6 +15,7 @@ from tdtool.errors import InputError, UsageError
 from tdtool.kernels.ranking import largest
 from tdtool.run.corpora import is_parquet
 from tdtool.run.show_components import describe_components, describe_loadings, describe_selection
+from tdtool.run.show_nets import net_facts
 from tdtool.store import hdf5
 from tdtool.store.exports import check_export, export_all
 from tdtool.store.schema import base_axis
@@ -31,6 +32,8 @@ _COUNTED = (
     "node",
     "community",
     "direction",
+    "image",
+    "class",
 )
 _WORDED = ("tdtool.corpus", "tdtool.moments")
 _TOLD = {
@@ -98,7 +101,7 @@ def describe(path: Path | str, *, n_topics: int | None = None, n_words: int = 10
             schema=reader.schema.name,
             version=reader.attributes["schema_version"],
             about=reader.schema.about,
-            facts=_facts(reader.attributes, arrays),
+            facts=_facts(reader.attributes, arrays, net_facts(reader)),
             sizes=_sizes(arrays),
             arrays=arrays,
             topics=_topics(reader, n_topics, n_words) if is_model else [],
@@ -204,13 +207,16 @@ def _selection(reader: hdf5.Reader) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _facts(attributes: dict[str, Any], arrays: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts(
+    attributes: dict[str, Any], arrays: list[dict[str, Any]], more: dict[str, Any] | None = None
+) -> dict[str, Any]:
     argv, config, source = attributes.get("argv"), _mapping(attributes, "config"), _mapping(attributes, "source")
     facts: dict[str, Any] = {_plural(dim): length for dim, length in _sizes(arrays).items() if dim in _COUNTED}
     ends = [array["shape"][0] for array in arrays if array["path"] == "graph/neighbours"]
     if ends or "n_edges" in attributes:
         facts["edges"] = ends[0] // 2 if ends else attributes["n_edges"]
     facts |= {name: attributes[key] for key, name in _TOLD.items() if key in attributes}
+    facts |= more or {}
     facts["made by"] = f"tdtool {attributes.get('tdtool_version', '?')}"
     if isinstance(argv, list) and argv:
         facts["command"] = shlex.join([Path(str(argv[0])).name, *map(str, argv[1:])])
@@ -225,7 +231,7 @@ def _facts(attributes: dict[str, Any], arrays: list[dict[str, Any]]) -> dict[str
 
 
 def _plural(dim: str) -> str:
-    return "communities" if dim == "community" else f"{dim}s"
+    return {"community": "communities", "class": "classes"}.get(dim, f"{dim}s")
 
 
 def _mapping(attributes: dict[str, Any], *names: str) -> dict[str, Any]:

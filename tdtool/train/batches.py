@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from tdtool.errors import UsageError
 from tdtool.train.augment import draw_views
 from tdtool.train.loading import Loader
 from tdtool.train.order import epoch_order, window_of
+from tdtool.train.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
@@ -87,6 +88,8 @@ class Batches:
         self._images, self._n, self.micro_batch = images, len(indices), per_step
         self._loader = Loader(images, indices, self._size, config.augment, training=training, max_bad=max_bad)
         self._piece, self._threads = _CHEAP_PIECE if self._loader.cheap else _PIECE, max(1, threads)
+        stored = images.pixels if images.pixels is not None else images.data
+        self._window = window_of(self._n, stored.nbytes) if training and stored is not None else None
         self._pinned = config.device.device != "cpu" and torch.cuda.is_available()
 
     @property
@@ -99,7 +102,7 @@ class Batches:
         """Images of the set that could not be decoded so far, and why, by their index; of this process."""
         return self._loader.bad
 
-    def epoch(self, epoch: int = 0, start_step: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int = 0, start_step: int = 0) -> Generator[list[Batch]]:
         """The steps of an epoch from start_step on: each a list of `accumulate` batches, of one batch when scoring.
 
         Threads work ahead of the caller by a few steps; they end with the iterator, which may be closed at any time.
@@ -109,10 +112,14 @@ class Batches:
         pieces = self._n_pieces()
         ahead = max(_AHEAD, -(-2 * self._threads // pieces))
         waiting: collections.deque[list[_Promise]] = collections.deque()
-        pool = ThreadPoolExecutor(min(self._threads, pieces * ahead), thread_name_prefix="tdtool-images")
+        n_threads = min(self._threads, pieces * ahead) + (self._window is not None)  # one that waits for the disk
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="tdtool-images")
         try:
             while True:
                 for step in itertools.islice(steps, ahead + 1 - len(waiting)):
+                    for places in self._windows(order, step, first=step == start_step):
+                        # Only advice: what cannot be read is told when its turn comes.
+                        pool.submit(read_ahead, self._images, self._loader.indices[places])
                     waiting.append([self._promise(pool, epoch, places) for places in self._places(order, step)])
                 if not waiting:
                     return
@@ -125,9 +132,18 @@ class Batches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if not self.training:
             return np.arange(self._n)
-        stored = self._images.pixels if self._images.pixels is not None else self._images.data
-        window = window_of(self._n, 0 if stored is None else stored.nbytes)
-        return epoch_order(self._n, seed=self._config.seed, epoch=epoch, window=window)
+        return epoch_order(self._n, seed=self._config.seed, epoch=epoch, window=self._window)
+
+    def _windows(self, order: NDArray[np.int64], step: int, *, first: bool) -> Iterator[NDArray[np.int64]]:
+        """Places that are to be asked for when a step begins: those of the window after the one that is entered."""
+        if self._window is None:
+            return
+        begin = step * self._config.batch
+        entered = begin // self._window
+        if first:
+            yield order[begin : (entered + 1) * self._window]
+        if first or entered != (begin - self._config.batch) // self._window:
+            yield order[(entered + 1) * self._window : (entered + 2) * self._window]
 
     def _places(self, order: NDArray[np.int64], step: int) -> list[NDArray[np.int64]]:
         """Places of each batch of this process, (B,) int64 each."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,7 +21,8 @@ def compress(model: DistributedDataParallel, how: str) -> None:
     if how == "fp16":
         model.register_comm_hook(None, default_hooks.fp16_compress_hook)
     elif how == "bf16":
-        model.register_comm_hook(None, _bf16)
+        # Under its own name DDP takes torch's hook on GPUs only, though gloo sums bfloat16 as well.
+        model.register_comm_hook(None, lambda group, bucket: default_hooks.bf16_compress_hook(group, bucket))
     elif how == "powersgd":
         state = powerSGD_hook.PowerSGDState(
             None, matrix_approximation_rank=POWER_RANK, start_powerSGD_iter=POWER_START, random_seed=0
@@ -31,8 +30,3 @@ def compress(model: DistributedDataParallel, how: str) -> None:
         model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     elif how != "none":
         raise UsageError(f"--compress {how} is not known", hint="none, fp16, bf16 or powersgd")
-
-
-def _bf16(group: dist.ProcessGroup | None, bucket: dist.GradBucket) -> torch.futures.Future:
-    """Torch's hook by another name: by its own DDP takes it on GPUs only, though gloo sums bfloat16 as well."""
-    return default_hooks.bf16_compress_hook(group, bucket)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tdtool import log
-from tdtool.nn.head_from import Layers, head_from_fc
+from tdtool.nn.head_from import Layers, TrainedHead, start_head
 from tdtool.nn.head_spec import HeadSpec, Shape, head_parameters
 from tdtool.nn.heads import build_head
 
@@ -74,12 +74,12 @@ def choose_head(
     shape: Shape = tuple(fit.a_BCHW.shape[1:])
     n_classes = len(layers[-1][0])
     fc = head_parameters(HeadSpec("fc"), shape, n_classes, hidden)
-    trials = []
+    trained, trials = TrainedHead(layers, fit.a_BCHW), []
     with log.task("choosing the head", total=len(specs) + 1) as bar, torch.random.fork_rng(_devices(fit.a_BCHW)):
         for spec in (HeadSpec("fc"), *specs):
             check()
             torch.manual_seed(seed)
-            head = _started(spec, layers, fit, n_classes, hidden, dropout)
+            head = _started(spec, trained, hidden, dropout).to(fit.a_BCHW.device)
             loss, top1 = min(score(head, held), _trained(head, fit, held))
             parameters = head_parameters(spec, shape, n_classes, hidden)
             trials.append(Trial(str(spec), parameters, parameters / fc, loss, top1))
@@ -101,15 +101,12 @@ def score(head: nn.Module, held: Examples) -> tuple[float, float]:
     return (loss / n if math.isfinite(loss) else math.inf), right / n
 
 
-def _started(
-    spec: HeadSpec, layers: Layers, fit: Examples, n_classes: int, hidden: Sequence[int], dropout: float
-) -> nn.Module:
+def _started(spec: HeadSpec, trained: TrainedHead, hidden: Sequence[int], dropout: float) -> nn.Module:
     """The head, as the trained layers have it."""
-    shape: Shape = tuple(fit.a_BCHW.shape[1:])
     if spec.kind == "fc":  # with every mode left alone a contraction does nothing
-        spec = HeadSpec("tcl", (None, None, None), None if len(layers) > 1 else ())
-    head = build_head(spec, shape, n_classes, hidden=hidden, dropout=dropout).to(fit.a_BCHW.device)
-    head_from_fc(head, layers, features_BCHW=fit.a_BCHW)
+        spec = HeadSpec("tcl", (None, None, None), None if len(trained.weights) > 1 else ())
+    head = build_head(spec, trained.shape, trained.n_outputs, hidden=hidden, dropout=dropout)
+    start_head(head, trained)
     return head
 
 

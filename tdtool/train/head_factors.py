@@ -8,7 +8,7 @@ from torch import nn
 
 
 def head_factors(net: nn.Module) -> dict[str, NDArray]:
-    """Arrays by their paths in the schema ("head/factor0" ...), float32; {} for a head without. All processes call it."""
+    """Arrays by their paths in the schema ("head/factor0" ...), float32; {}: it has none. All processes call it."""
     layer = next((module for module in net.modules() if hasattr(module, "tensor_factors")), None)
     if layer is None:
         return {}

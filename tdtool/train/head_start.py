@@ -39,7 +39,6 @@ from tdtool.train.world import World
 
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
-    from tdtool.train.synthetic import SyntheticImages
 
 #: The fc head that is decomposed is trained for one epoch, and no more steps than these, where there is no trained one.
 WARM_UP = 300
@@ -56,7 +55,7 @@ class Trainer:
     check : called every few steps, may raise (a signal has arrived)."""
 
     config: TrainConfig
-    images: ImageSet | SyntheticImages
+    images: ImageSet
     indices: NDArray[np.int64]
     device: torch.device
     dtype: torch.dtype

@@ -77,7 +77,7 @@ class Loop:
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
         self.step = self._keeper.restore()
-        if self.step or self._records.counted():
+        if self.step or of_kind(self._records.counted(), "step"):
             self._records.resume(self.step)
         if self.step:
             self._records.note(f"going on from step {self.step:,} of {self._total:,}")

@@ -41,6 +41,7 @@ def outcome_of(run: Path) -> Outcome | None:
     ends = of_kind(in_force(read_journal(run)), "end")
     if not ends:
         return None
-    names = [field.name for field in dataclasses.fields(Outcome)]
-    known = {name: ends[-1].get(name) for name in names}
-    return Outcome(**{name: math.nan if value is None else value for name, value in known.items()})
+    known: dict[str, Any] = {field.name: ends[-1].get(field.name) for field in dataclasses.fields(Outcome)}
+    for name, value in known.items():
+        known[name] = math.nan if value is None else value
+    return Outcome(**known)

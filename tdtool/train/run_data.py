@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tdtool.config import TrainConfig
 from tdtool.data.image_store import open_images
 from tdtool.errors import InputError
 from tdtool.train.run_folder import SYNTHETIC, RunSettings
-from tdtool.train.synthetic import SyntheticImages, synthetic
+from tdtool.train.synthetic import synthetic
 
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BATCHES = 20  # of noise: enough for a rate, few enough for an epoch to end
 
 
-def images_of_run(run: Path, settings: RunSettings) -> ImageSet | SyntheticImages:
+def images_of_run(run: Path, settings: RunSettings) -> ImageSet:
     """The images that a run is trained on. InputError when they are not those that it was started with."""
     if settings.data == SYNTHETIC:
         return synthetic_images(settings.config)
@@ -29,7 +29,10 @@ def images_of_run(run: Path, settings: RunSettings) -> ImageSet | SyntheticImage
     return images
 
 
-def synthetic_images(config: TrainConfig) -> SyntheticImages:
+def synthetic_images(config: TrainConfig) -> ImageSet:
     """As many images of noise as twenty batches have; a tenth of them is scored."""
     n = _BATCHES * max(config.batch, 64)
-    return synthetic(n, image_size=config.net.image_size, n_classes=config.net.n_classes, seed=config.seed)
+    # It has all of an ImageSet that training asks for.
+    return cast(
+        "ImageSet", synthetic(n, image_size=config.net.image_size, n_classes=config.net.n_classes, seed=config.seed)
+    )

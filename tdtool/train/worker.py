@@ -8,14 +8,18 @@ from pathlib import Path
 
 import torch
 
-from tdtool.errors import TdtoolError
+from tdtool import log
+from tdtool.config import TrainConfig
+from tdtool.errors import TdtoolError, TerminatedError
 from tdtool.nn.models import build
+from tdtool.nn.net import Net
 from tdtool.nn.recompute import recompute
 from tdtool.nn.state_dicts import load_weights
 from tdtool.train import checkpoint, strategy
 from tdtool.train.averaging import Average
 from tdtool.train.batches import Batches
-from tdtool.train.head_start import Trainer, settle, start_from_run, trainer_of
+from tdtool.train.head_choice import HeadChoice
+from tdtool.train.head_start import settle, start_from_run, trainer_of
 from tdtool.train.interruption import Interruption, error_of
 from tdtool.train.loop import Loop
 from tdtool.train.optimisers import make_optimiser
@@ -43,7 +47,7 @@ def work(run: Path) -> Outcome:
         return ended
     with open_world(settings.config.device) as world, _own_randomness(world.device):
         with Interruption() as interruption:
-            settings, choice = settle(run, settings, world, interruption.check)
+            settings, choice = _settled(run, settings, world, interruption)
             with Records(run, settings, world) as records:
                 if choice is not None:
                     records.head(choice.head, choice.table())
@@ -65,6 +69,20 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _settled(
+    run: Path, settings: RunSettings, world: World, interruption: Interruption
+) -> tuple[RunSettings, HeadChoice | None]:
+    """The settings with the ranks of the head, in all processes; a signal ends the choice: there is nothing to save."""
+    try:
+        settled, choice = settle(run, settings, world, interruption.check)
+    except (KeyboardInterrupt, TerminatedError):
+        world.told("")  # the others wait to hear which head it is
+        raise
+    if not settled.config.net.head:
+        raise error_of(interruption.number)
+    return settled, choice
+
+
 def _prepared(run: Path, settings: RunSettings, world: World, records: Records, interruption: Interruption) -> Loop:
     """Everything that is trained, on its device, as it is before the first step."""
     config, images = settings.config, images_of_run(run, settings)
@@ -73,26 +91,22 @@ def _prepared(run: Path, settings: RunSettings, world: World, records: Records, 
     batches = Batches(images, parts.train, config, training=True, **shares)
     scored = Batches(images, parts.scored, config, training=False, **shares) if len(parts.scored) else None
     dtype = compute_dtype(config.device.precision, world.device)
-    start = None
-    if settings.head_from is not None and not checkpoint.folders(run):
-        start = trainer_of(run, settings, world, interruption.check)
-    updater = _updater(settings, world, dtype, start)
+    net = build(config.net, seed=config.seed)
+    if not checkpoint.folders(run):
+        _start(net, run, settings, world)
+    updater = _updater(net, config, world, dtype)
     return Loop(
         run, config, updater, batches, scored, world=world, dtype=dtype, records=records, interruption=interruption
     )
 
 
-def _updater(settings: RunSettings, world: World, dtype: torch.dtype, start: Trainer | None) -> Updater:
-    """start : for the start from another run's head; None: there is none, or it lies behind."""
-    config = settings.config
-    net = build(config.net, seed=config.seed)
-    if settings.weights is not None:
-        load_weights(net, Path(settings.weights))
-    if start is not None and settings.head_from is not None:
-        start_from_run(net, Path(settings.head_from), start, settings.classes, world)
+def _updater(net: Net, config: TrainConfig, world: World, dtype: torch.dtype) -> Updater:
+    """What updates the net, on its device, by all processes."""
     net = net.to(world.device, memory_format=torch.channels_last)
     recompute(net, config.device.recompute)
     model = strategy.distribute(net, config.device, world)
+    if config.device.compile:
+        model.compile()
     optimiser = make_optimiser(model, config.optimiser, batch=config.batch, small_images=config.net.image_size <= 96)
     average = Average(model, config.optimiser.ema) if config.optimiser.ema else None
     return Updater(
@@ -105,6 +119,17 @@ def _updater(settings: RunSettings, world: World, dtype: torch.dtype, start: Tra
         rank_id=world.rank_id,
         average=average,
     )
+
+
+def _start(net: Net, run: Path, settings: RunSettings, world: World) -> None:
+    """Weights that somebody has trained, in place of those that were drawn, where the run was started with some."""
+    if settings.weights is not None:
+        left_out = load_weights(net, Path(settings.weights))
+        if left_out and world.main:
+            log.note(f"{settings.weights}: {', '.join(left_out)} not taken, being of another head or other classes")
+    if settings.head_from is not None:
+        trainer = trainer_of(run, settings, world, lambda: None)
+        start_from_run(net, Path(settings.head_from), trainer, settings.classes, world)
 
 
 def _own_randomness(device: torch.device) -> torch.random.fork_rng:

@@ -21,7 +21,7 @@ from tests.store.samples import names
 
 pytest.importorskip("torch", reason="needs the extra train: pip install 'tdtool[train]'")
 
-TINY = ("resnet18", "--width", 4, "--batch", 16, "--device", "cpu", "-q")
+TINY = ("resnet18", "--width", 4, "--batch", 16, "--device", "cpu", "--workers", 1, "-q")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_run_is_trained_and_then_finished(run: Run, images: Path) -> None:
     assert lines[0].split() == ["epoch", "step", "train", "loss", "loss", "top-1"], "5 guesses of 3 classes say nothing"
     assert [line.split()[:2] for line in lines[1:3]] == [["1", "3"], ["2", "6"]]
     assert re.search(r"^Top-1 accuracy \d+\.\d%, loss \d\.\d{3}\.", ran.out, re.MULTILINE)
-    assert "of the head 213, 115.2% more than the 99 of the fc head." in ran.out, "32 * 6 + 1 + 1 + 6 * 3 + 3"
+    assert "of the head 215, 2.2 times the 99 of the fc head." in ran.out, "32 * 6 + 1 + 1 + 6 * 3 + 3"
     assert re.search(r"^6 steps, all epochs; \d+\.\d s, [\d,]+ images/s on cpu\.$", ran.out, re.MULTILINE)
     assert lines[-1] == "RUN", "the path comes last"
     assert {"checkpoints", "config.json", "data.images.h5", "journal.jsonl", "run.h5"} <= set(names(Path("RUN")))
@@ -155,11 +155,13 @@ def test_interrupted_run_is_taken_up(
     monkeypatch.setattr(sys.modules["tdtool.train.worker"], "work", work)
     moved = images.with_name("elsewhere.npz")
     images.rename(moved)
-    ran = run("train", *TINY, "--data", moved, "-o", "RUN", "--workers", "1", "--json")
+    ran = run("train", *TINY, "--data", moved, "-o", "RUN", "--precision", "fp32", "--json")
+    assert (ran.code, "--precision: auto there, fp32 asked for" in ran.err) == (2, True)
+    ran = run("train", *TINY, "--data", moved, "-o", "RUN", "--workers", "2", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["was"] == "resumed"
     settings = json.loads(Path("RUN/config.json").read_text())
-    assert settings["config"]["device"]["threads"] == 1, "the device may be another one"
+    assert settings["config"]["device"]["threads"] == 2, "the device may be another one"
     assert settings["data"].endswith("RUN/data.images.h5")
 
 

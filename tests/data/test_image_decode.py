@@ -16,6 +16,8 @@ from tdtool.data.planted_shapes import png
 from tdtool.errors import InputError
 from tests.data.image_files import encoded, jpeg, pixels, smooth
 
+#: As decode sets it for a whole process; pytest forgets that with each test.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")
 EXACT = ("PNG", "BMP", "PPM", "TIFF")
 
 
@@ -133,7 +135,7 @@ def test_damage_is_told() -> None:
         assert format_of(data[:12]) == kind
         with pytest.raises(InputError, match="damaged or cut short"):
             decode(data[: len(data) // 2], name="half")
-        with pytest.raises(InputError, match="damaged or cut short|no pixels"):
+        with pytest.raises(InputError, match=r"damaged or cut short|no pixels"):
             decode(data[:14], name="hardly any")
     for kind in ("JPEG", "PNG"):
         with pytest.raises(InputError, match="its end is missing"):

@@ -108,7 +108,7 @@ def test_operations_are_near_the_least_of_all_orders(
     _, info = opt_einsum.contract_path(",".join(terms) + "->az", *arrays, shapes=True, optimize="optimal")
     plan = regression_plan(shape, ranks, n_outputs, rank_out)
     assert float(info.opt_cost) <= plan.flops(BATCH) * 1.001
-    assert plan.flops(BATCH) <= 1.35 * float(info.opt_cost)
+    assert plan.flops(BATCH) <= 1.5 * float(info.opt_cost)
 
 
 def test_operations_of_a_plan_by_hand() -> None:

@@ -46,8 +46,17 @@ def test_spaces_and_shares_without_zero_are_read() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "FC", "fc:3", "gap:", "tcl", "tcl:3,4", "tcl:3,4,5,6", "tcl:0,1,1", "tcl:3,4,5,fc=", "tcl:3,4,5,fc=0"]
-    + [
+    [
+        "",
+        "FC",
+        "fc:3",
+        "gap:",
+        "tcl",
+        "tcl:3,4",
+        "tcl:3,4,5,6",
+        "tcl:0,1,1",
+        "tcl:3,4,5,fc=",
+        "tcl:3,4,5,fc=0",
         "trl:3,4",
         "trl:3,4,5,6,7",
         "trl:3,4,x",

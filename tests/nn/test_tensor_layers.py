@@ -142,6 +142,7 @@ def test_dropout_follows_hidden_layers_only() -> None:
     assert [module.p for module in head if isinstance(module, nn.Dropout)] == [0.3, 0.3]
 
 
+@torch.no_grad()
 def test_outputs_vary_like_those_of_a_linear_layer() -> None:
     torch.manual_seed(0)
     shape, n_outputs = (64, 4, 5), 400
@@ -167,7 +168,7 @@ def test_autocast_computes_in_its_precision_and_close() -> None:
             y = head(x)
         y.float().sum().backward()
         assert y.dtype in (torch.bfloat16, torch.float32)
-        assert float((y.float() - exact).norm() / exact.norm()) < 0.03
+        assert float((y.detach().float() - exact.detach()).norm() / exact.detach().norm()) < 0.03
         assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in head.parameters())
 
 
@@ -210,7 +211,7 @@ def test_compilers_see_one_graph_for_all_batches() -> None:
         return graph
 
     compiled = torch.compile(net, backend=backend, fullgraph=True, dynamic=True)
-    for n in (5, 3, 8):
+    for n in (6, 8, 11):  # none of them the size of another mode, which torch would take for the same
         x = torch.randn(n, 3, *SHAPE[1:])
         torch.testing.assert_close(compiled(x), net(x))
     assert len(graphs) == 1
@@ -218,16 +219,18 @@ def test_compilers_see_one_graph_for_all_batches() -> None:
 
 def test_factors_are_named_as_a_run_keeps_them() -> None:
     sizes = {
-        "tcl:7,-,2": {"head/factor0": (12, 7), "head/factor2": (5, 2)},
+        "tcl:7,-,2": {"head/factor0": (12, 7), "head/factor1": (4, 4), "head/factor2": (5, 2)},
         "trl:7,2,3": {
             "head/factor0": (12, 7),
             "head/factor1": (4, 2),
             "head/factor2": (5, 3),
+            "head/factor3": (9, 9),
             "head/core": (7, 2, 3, 9),
             "head/bias": (9,),
         },
         "trl:7,-,3,4": {
             "head/factor0": (12, 7),
+            "head/factor1": (4, 4),
             "head/factor2": (5, 3),
             "head/factor3": (9, 4),
             "head/core": (7, 4, 3, 4),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from tdtool.config import AugmentConfig, NetConfig, TrainConfig
+from tdtool.data.image_store import ImageRecord, open_images, write_images
 from tdtool.errors import InputError, UsageError
 from tdtool.train.batches import Batch, Batches
 from tdtool.train.synthetic import SyntheticImages, synthetic, synthetic_for
@@ -118,6 +121,38 @@ def test_an_epoch_may_begin_in_the_middle() -> None:
     for (before,), (after,) in zip(whole[3:], rest, strict=True):
         assert torch.equal(before.x_BHWC, after.x_BHWC)
     assert list(batches.epoch(2, 5)) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be told what will be read")
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_large_store_is_asked_for_in_runs_before_it_is_read(
+    encoded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: Any = Files(90)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 6, 6, 3), np.uint8)
+    records = [ImageRecord(str(i), 0, 0, files.encoded(i) if encoded else pixels[i]) for i in range(90)]
+    write_images(tmp_path / "images.h5", records, ["one"])
+    images = open_images(tmp_path / "images.h5")
+    asked, order = list[tuple[int, int]](), np.arange(90)
+    monkeypatch.setattr("os.posix_fadvise", lambda _file, begin, length, _advice: asked.append((begin, length)))
+    monkeypatch.setattr("tdtool.train.order.CHUNKS", 5)  # of 4 images
+    monkeypatch.setattr("tdtool.train.batches.window_of", lambda *_: 20)
+    batches = Batches(images, order, config(batch=9, size=6), training=True)
+    for first_step in (0, 5):
+        seen = np.concatenate([part.indices_B for (part,) in batches.epoch(1, first_step)])
+        assert sorted(seen) == sorted(set(seen))
+        assert len(seen) == 90 - 9 * first_step
+        stored = images.data if encoded else images.pixels
+        assert isinstance(stored, np.memmap)
+        bounds = images.starts if encoded else np.arange(91) * 6 * 6 * 3
+        found = np.zeros(90, int)
+        for begin, length in asked:
+            where = np.searchsorted(bounds, [begin - stored.offset, begin - stored.offset + length])
+            assert bounds[where].tolist() == [begin - stored.offset, begin - stored.offset + length]
+            found[slice(*where)] += 1
+        assert found[seen].tolist() == [1] * len(seen)  # each once
+        assert len(asked) < len(seen) / 2
+        asked.clear()
 
 
 @pytest.mark.parametrize("training", [True, False])

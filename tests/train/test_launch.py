@@ -10,9 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tdtool.config import DeviceConfig
 from tdtool.errors import ClusterError, InputError, MissingExtraError, TerminatedError
@@ -159,3 +161,42 @@ def test_processes_do_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> N
         launcher.kill()
         launcher.wait()
     wait_for(lambda: not any(is_alive(process_of(tmp_path, rank_id)) for rank_id in (0, 1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_run_that_is_killed_ended_and_taken_up_by_one_process_learns_as_one_alone(
+    strategy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tdtool.config import NetConfig, OptimiserConfig
+    from tdtool.train import checkpoint
+    from tdtool.train.worker import work
+    from tests.train.small_runs import small_config, small_run
+
+    config = small_config(
+        net=NetConfig(model="alexnet", width=4, n_classes=3, image_size=32, dropout=0.0),
+        optimiser=OptimiserConfig(learning_rate=0.02, ema=0.9, clip=1.0),
+        batch=24,
+        accumulate=2,
+        epochs=3,
+    )
+    several = DeviceConfig(
+        device="cpu", gpus=2, threads=2, precision="fp32", max_restarts=1, strategy=strategy, recompute="sqrt"
+    )
+    alone, run = small_run(tmp_path / "alone", config), small_run(tmp_path / "run", replace(config, device=several))
+    work(alone)
+    with pytest.raises(TerminatedError):
+        launch(told(run, "trains"), several, module=WORKS)
+    saved = checkpoint.load(run)
+    assert saved is not None
+    assert 9 <= saved.step < 15  # the processes agree on a step about once a second
+    work(run)
+    assert "process 1 was ended by SIGKILL" in caplog.text
+    one, other = checkpoint.load(alone), checkpoint.load(run)
+    assert one is not None
+    assert other is not None
+    for mine, theirs in ((one.model, other.model), (one.optimiser, other.optimiser), (one.average, other.average)):
+        assert mine is not None
+        assert theirs is not None
+        assert mine.keys() == theirs.keys()
+        assert all(torch.allclose(mine[name], theirs[name], rtol=0, atol=1e-5) for name in mine)

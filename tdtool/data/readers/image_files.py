@@ -60,7 +60,7 @@ def open_archives(paths: Sequence[str], shown: str, kind: str, config: SourceCon
     """The images in tar archives (one, or shards one after the other) or in a zip archive.
 
     shown : what they are called together; kind : "tar" or "zip". Where files NAME.cls hold numbers, those are the
-    labels of the images NAME.jpg of their archive, and the archive's name may tell the split.
+    labels of the images NAME.jpg of their archive. The names of several archives may tell the split.
     """
     n_bytes = sum(size(path) or 0 for path in paths)
 
@@ -76,7 +76,7 @@ def _read_archive(source: Input, kind: str, *, shards: bool, ledger: Ledger, on_
     """shards : there are several archives, so names get that of their archive in front where labels are beside."""
     members = tar_members(source, on_bytes) if kind == "tar" else zip_members(source, on_bytes)
     prefix = source.name.removesuffix(".tar") + "/" if shards else ""
-    pairs = _Pairs(source, prefix)
+    pairs = _Pairs(source, prefix, split_in(source.name) if shards else None)
     with worded(source.path):
         for name, file in members:
             image_cifar.refuse_pickles(name, source.path)
@@ -94,9 +94,8 @@ def _read_archive(source: Input, kind: str, *, shards: bool, ledger: Ledger, on_
 class _Pairs:
     """Images and the labels beside them, whichever comes first. An image waits for the next that comes, no longer."""
 
-    def __init__(self, source: Input, prefix: str) -> None:
-        self._path, self._prefix = source.path, prefix
-        self._split = split_in(source.name)
+    def __init__(self, source: Input, prefix: str, split: int | None) -> None:
+        self._path, self._prefix, self._split = source.path, prefix, split
         self._labels = dict[str, int]()  # of images that have not come yet
         self._waiting: EncodedImage | None = None
         self._any = False
@@ -104,7 +103,7 @@ class _Pairs:
     def image(self, name: str, data: bytes, ledger: Ledger) -> Iterator[Item]:
         """An image came; those that can be told of are handed out."""
         yield from self._flush(ledger)
-        self._waiting = EncodedImage(name, data)
+        self._waiting = EncodedImage(name, data, split=self._split)
         if (label := self._labels.pop(_key(name), None)) is not None:
             yield self._labelled(label)
 
@@ -126,7 +125,7 @@ class _Pairs:
     def _labelled(self, label: int) -> EncodedImage:
         image, self._waiting = self._waiting, None
         assert image is not None  # noqa: S101 -- both callers have just seen it
-        return image._replace(name=self._prefix + image.name, label=label, split=self._split)
+        return image._replace(name=self._prefix + image.name, label=label)
 
     def _flush(self, ledger: Ledger) -> Iterator[Item]:
         image, self._waiting = self._waiting, None
