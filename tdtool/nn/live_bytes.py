@@ -14,17 +14,19 @@ from torch.utils._pytree import tree_leaves
 class LiveBytes(TorchDispatchMode):
     """`with LiveBytes() as bytes_: ...`, then bytes_.live (now) and bytes_.peak (at most) of storages made inside.
 
-    What a kernel allocates and gives back within one operation is not seen.
+    small : storages below so many bytes are counted in small_at_peak too. What a kernel allocates and gives back within
+    one operation is not seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, small: int = 0) -> None:
         super().__init__()
-        self.live = self.peak = 0
+        self.live = self.peak = self.small_at_peak = 0
+        self._small, self._live_small = small, 0
         self._known: dict[int, int] = {}
 
     def forget_peak(self) -> None:
         """From now on `peak` is counted anew."""
-        self.peak = self.live
+        self.peak, self.small_at_peak = self.live, self._live_small
 
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: Mapping[str, Any] | None = None
@@ -44,8 +46,12 @@ class LiveBytes(TorchDispatchMode):
             return
         self._known[key] = size
         self.live += size
-        self.peak = max(self.peak, self.live)
+        self._live_small += size if size < self._small else 0
+        if self.live > self.peak:
+            self.forget_peak()
         weakref.finalize(storage, self._drop, key).atexit = False
 
     def _drop(self, key: int) -> None:
-        self.live -= self._known.pop(key)
+        size = self._known.pop(key)
+        self.live -= size
+        self._live_small -= size if size < self._small else 0

@@ -15,17 +15,17 @@ _ABOUT = {
     "loss": "mean cross entropy, nats; 0: sure and right",
     "calibration_error": "mean gap between how sure and how often right (ECE, 15 bins)",
 }
-_NAMES = {"top1": "top-1", "top5": "top-5", "loss": "loss", "calibration_error": "calibration error"}
+_NAMES = {"loss": "loss", "calibration_error": "calibration error"}
+_FIVE = 5  # of so few classes every one is among the first five
 
 
 def scored_text(scores: Mapping[str, Any]) -> str:
     """What was scored on what."""
     kind = "" if scores["kind"] == "run" else f", {scores['kind']}"
     weights = f"{'averaged ' if scores['averaged'] else ''}weights of step {scores['step']:,}"
-    split = {"all": "all", "held-out": "held-out"}.get(scores["split"], scores["split"])
     return (
         f"{scores['net']} with head {scores['head']}{kind}, {weights}, "
-        f"on {scores['n_images']:,} {split} images of {scores['data']}."
+        f"on {scores['n_images']:,} {scores['split']} images of {scores['data']}."
     )
 
 
@@ -33,8 +33,8 @@ def print_scores(scores: Mapping[str, Any]) -> None:
     """A line for each score, with what it says."""
     rows = [
         ("top-1", f"{scores['top1']:.2%} ± {scores['top1_error']:.2%}", _ABOUT["top1"]),
-        *((_NAMES[name], f"{scores[name]:.2%}", _ABOUT[name]) for name in ("top5",)),
-        *((_NAMES[name], f"{scores[name]:.4f}", _ABOUT[name]) for name in ("loss", "calibration_error")),
+        *([("top-5", f"{scores['top5']:.2%}", _ABOUT["top5"])] if len(scores["classes"]) > _FIVE else []),
+        *((_NAMES[name], f"{scores[name]:.4f}", _ABOUT[name]) for name in _NAMES),
         ("images/s", f"{scores['images_per_second']:,.0f}", f"{scores['device']}, {scores['precision']}"),
     ]
     print_table((Column("score"), Column("value", right=True), Column("", wrap=True)), rows)

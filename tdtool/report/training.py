@@ -24,7 +24,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         "net": f"{net['model']}, head {net['head']}, {plan['n_classes']:,} classes",
         "pixels": f"{plan['image_size']} x {plan['image_size']}",
         "parameters": f"{net['parameters']:,}",
-        "  of the head": head_text(net),
+        "  of the head": ("at most " if net["head"].startswith("auto") else "") + head_text(net),
         "arithmetic": f"{_giga(net['flops'])} an image forward, {_giga(net['head_flops'])} of it in the head",
         "device": _device_text(plan),
         "batch": _batch_text(plan),
@@ -34,7 +34,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     }
     print(facts_text(facts))
     print()
-    largest_first = sorted(memory.items(), key=lambda item: -item[1])
+    largest_first = sorted(((name, size) for name, size in memory.items() if size), key=lambda item: -item[1])
     print_table(
         (Column("memory for"), Column("size", right=True)), [(name, size_text(value)) for name, value in largest_first]
     )
@@ -91,23 +91,21 @@ def print_choice(choice: Mapping[str, Any]) -> None:
 
 def print_sweep(sweep: Mapping[str, Any]) -> None:
     """One line a head, in the order in which they were asked for."""
-    columns = (
-        Column("head"),
-        *(Column(name, right=True) for name in ("head parameters", "saved", "top-1", "top-5", "loss", "images/s")),
-    )
+    names = ("head parameters", "saved", "loss", "images/s", "top-1", "top-5")
+    names = names if sweep["n_classes"] > _FIFTH else names[:-1]
     rows = [
         (
             row["head"],
             f"{row['head_parameters']:,}",
             percent(row["head_saved"]),
-            percent(row["top1"]),
-            percent(row["top5"]),
             _decimal(row["loss"]),
             _rate(row["images_per_second"]),
-        )
+            percent(row["top1"]),
+            percent(row["top5"]),
+        )[: len(names) + 1]
         for row in sweep["runs"]
     ]
-    print_table(columns, rows)
+    print_table((Column("head"), *(Column(name, right=True) for name in names)), rows)
     print(f"\nDrawn in {sweep['plot']}.")
 
 
@@ -161,7 +159,8 @@ def _device_text(plan: Mapping[str, Any]) -> str:
 def _batch_text(plan: Mapping[str, Any]) -> str:
     parts = plan["processes"] * plan["accumulate"]
     shares = "" if parts == 1 else f" in {parts} parts of {plan['batch'] // parts:,}"
-    return f"{plan['batch']:,} images{shares}" + (f" ({plan['words']})" if plan["words"] else "")
+    why = plan["words"].partition(": ")[2]
+    return f"{plan['batch']:,} images{shares}" + (f": {why}" if why else "")
 
 
 def _images_text(plan: Mapping[str, Any]) -> str:

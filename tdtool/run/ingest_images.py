@@ -11,6 +11,7 @@ from tdtool import log
 from tdtool.config import ImagesConfig
 from tdtool.data.image_store import ImageSet, is_images, open_images
 from tdtool.data.ledger import Ledger
+from tdtool.run.corpora import is_store
 from tdtool.run.machine import available_cores
 
 
@@ -58,7 +59,7 @@ def images_of(source: str, scratch: Path, *, config: ImagesConfig | None = None)
     same source by an earlier call, is opened as it is, any other is replaced. Raises as `ingest_images` and
     `open_images`.
     """
-    if is_images(source):
+    if is_store(source):
         return open_images(source)
     scratch = Path(scratch)
     if is_images(scratch):

@@ -67,4 +67,5 @@ def source_name(source: str) -> str:
         stem, dot, suffix = name.rpartition(".")
         if dot and stem and (suffixes is None or dot + suffix.lower() in suffixes):
             name = stem
-    return name if path.exists() else _PATTERN.sub("", name).strip("-_.") or "all"
+    bare = _PATTERN.sub("", name)
+    return name if bare == name or path.exists() else bare.strip("-_.") or "all"

@@ -22,7 +22,7 @@ from tdtool.run.train_plan import NetFacts, TrainPlan
 from tdtool.run.train_request import TrainRequest, shares_its_run, under_torchrun
 from tdtool.train.journal import in_force, of_kind, read_journal
 from tdtool.train.outcome import Outcome, outcome_of
-from tdtool.train.run_folder import OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings, write_settings
+from tdtool.train.run_folder import CHECKPOINTS, OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings, write_settings
 
 _NEEDED = {"torch": "train", "safetensors": "train"}
 _TRACKERS = {"tensorboard": "tracking", "wandb": "tracking"}
@@ -258,5 +258,6 @@ def _told_how_to_go_on(run: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, TerminatedError):
-        log.note(f"saved in {run}; the same command with -o {run} goes on")
+        saved = "saved" if (run / CHECKPOINTS / "latest").exists() else "nothing to be saved yet"
+        log.note(f"{saved}; the same command with -o {run} goes on")
         raise

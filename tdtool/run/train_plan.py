@@ -11,6 +11,7 @@ from tdtool.nn.head_spec import check_head, head_flops, head_parameters, parse_h
 from tdtool.run.machine import available_memory, total_memory
 from tdtool.run.train_data import TrainData, resized, with_data
 from tdtool.run.train_request import TrainRequest, world_size
+from tdtool.train.run_folder import SYNTHETIC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +105,8 @@ def settled(request: TrainRequest, data: TrainData, kind: str) -> tuple[TrainCon
     if request.batch is None:
         from tdtool.train.memory import fit_batch
 
-        batch, _, words = fit_batch(config, free_memory(kind))
+        most = data.n_train if data.n_train and data.place != SYNTHETIC else None
+        batch, _, words = fit_batch(config, free_memory(kind), kind, most=most)
         config = dataclasses.replace(config, batch=batch)
         data = resized(data, config)
     check_batch(config, data, request)
@@ -117,7 +119,7 @@ def with_recompute(config: TrainConfig, kind: str) -> TrainConfig:
         return config
     from tdtool.train.memory import choose_recompute
 
-    mode = choose_recompute(config, free_memory(kind))
+    mode = choose_recompute(config, free_memory(kind), kind)
     return dataclasses.replace(config, device=dataclasses.replace(config.device, recompute=mode))
 
 

@@ -35,7 +35,12 @@ class SweepResult:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"path": str(self.path), "plot": str(self.plot), "runs": [_row(run) for run in self.runs]}
+        return {
+            "path": str(self.path),
+            "plot": str(self.plot),
+            "n_classes": len(self.runs[0].settings.classes),
+            "runs": [_row(run) for run in self.runs],
+        }
 
 
 def train_heads(request: TrainRequest, heads: str, output: Path | None = None) -> SweepResult:
@@ -55,7 +60,7 @@ def train_heads(request: TrainRequest, heads: str, output: Path | None = None) -
     folder = place_of(request, output, sweep=True)
     with contextlib.ExitStack() as stack:
         data = _begun(folder, request, stack)
-        _check_heads(requests, open_data(data, request, folder))
+        _check_requests(requests, open_data(data, request, folder))
         results = []
         for number, asked in enumerate(requests, 1):
             head = asked.config.net.head
@@ -67,8 +72,10 @@ def train_heads(request: TrainRequest, heads: str, output: Path | None = None) -
     return SweepResult(folder, plot, tuple(results))
 
 
-def _check_heads(requests: Sequence[TrainRequest], data: TrainData) -> None:
-    """UsageError, before any of them is trained, where a head does not fit the net."""
+def _check_requests(requests: Sequence[TrainRequest], data: TrainData) -> None:
+    """UsageError, before any of them is trained, where a head does not fit the net, or nothing would be compared."""
+    if not data.n_scored:
+        raise UsageError("--sweep compares accuracies, and no images are scored", hint="--holdout 0.1 scores a tenth")
     for request in requests:
         facts_of(with_data(request.config, data).net)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 
@@ -50,6 +51,8 @@ def _check_options(config: DeviceConfig) -> None:
             f"--nodes {config.nodes} needs a place to meet",
             hint="give all of them the address of one: --rdzv HOST:29500",
         )
+    if config.rendezvous is not None and not re.fullmatch(r".+:\d{1,5}", config.rendezvous):
+        raise UsageError(f"--rdzv {config.rendezvous} is not HOST:PORT", hint="such as --rdzv 10.0.0.1:29500")
     if config.strategy == "fsdp" and config.compress != "none":
         raise UsageError(f"--compress {config.compress} is for --strategy ddp only")
 

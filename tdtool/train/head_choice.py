@@ -62,7 +62,7 @@ def choose_head(
     hidden: Sequence[int],
     dropout: float = 0.0,
     seed: int = 0,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], object] = lambda: None,
 ) -> HeadChoice:
     """The candidate with the least loss on `held`.
 

@@ -5,9 +5,10 @@ Letters: B images, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,11 @@ from tdtool.nn.head_from import Layers, head_from_fc, linear_layers
 from tdtool.nn.head_spec import parse_head
 from tdtool.nn.models import build
 from tdtool.nn.net import Net
+from tdtool.train.agenda import agreed_signal
 from tdtool.train.augment import to_input
 from tdtool.train.batches import Batches
 from tdtool.train.head_choice import Examples, HeadChoice, choose_head
+from tdtool.train.interruption import Interruption, error_of
 from tdtool.train.optimisers import base_learning_rate, make_optimiser
 from tdtool.train.parts import divide, held_out
 from tdtool.train.precision import autocast, compute_dtype
@@ -60,32 +63,36 @@ class Trainer:
     device: torch.device
     dtype: torch.dtype
     threads: int = 1
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], object] = lambda: None
 
 
-def trainer_of(run: Path, settings: RunSettings, world: World, check: Callable[[], None]) -> Trainer:
+def trainer_of(run: Path, settings: RunSettings, world: World) -> Trainer:
     """For the training images of a run, on this process's device."""
     config, images = settings.config, images_of_run(run, settings)
     train = divide(images, holdout=config.holdout, seed=config.seed).train
     dtype = compute_dtype(config.device.precision, world.device)
-    return Trainer(config, images, train, world.device, dtype, world.threads, check)
+    return Trainer(config, images, train, world.device, dtype, world.threads)
 
 
 def settle(
-    run: Path, settings: RunSettings, world: World, check: Callable[[], None]
+    run: Path, settings: RunSettings, world: World, interruption: Interruption
 ) -> tuple[RunSettings, HeadChoice | None]:
     """The settings of a run with ranks in place of "auto", and how they were chosen; None: there was nothing to choose.
 
     Rank 0 chooses, and writes them to RUN/config.json, so that a run that goes on has the same head. All call it.
     """
     choice = None
-    if world.main and parse_head(settings.config.net.head).kind == "auto":
-        head_from = None if settings.head_from is None else Path(settings.head_from)
-        choice = settled_head(trainer_of(run, settings, world, check), head_from=head_from, classes=settings.classes)
-        settings = _with_head(settings, choice.head)
-        write_settings(run, settings)
-        best = choice.trials[1]
-        log.note(f"head {best.head}: {best.share:.1%} of the fc head's parameters, chosen of {len(choice.trials) - 1}")
+    with _alone(world, interruption) as check:
+        if world.main and parse_head(settings.config.net.head).kind == "auto":
+            head_from = None if settings.head_from is None else Path(settings.head_from)
+            trainer = dataclasses.replace(trainer_of(run, settings, world), check=check)
+            choice = settled_head(trainer, head_from=head_from, classes=settings.classes)
+            settings = _with_head(settings, choice.head)
+            write_settings(run, settings)
+            best = choice.trials[1]
+            log.note(
+                f"head {best.head}: {best.share:.1%} of the fc head's parameters, chosen of {len(choice.trials) - 1}"
+            )
     return _with_head(settings, world.told(settings.config.net.head)), choice
 
 
@@ -124,7 +131,9 @@ def settled_head(trainer: Trainer, *, head_from: Path | None, classes: tuple[str
     )
 
 
-def start_from_run(net: Net, head_from: Path, trainer: Trainer, classes: tuple[str, ...], world: World) -> None:
+def start_from_run(
+    net: Net, head_from: Path, trainer: Trainer, classes: tuple[str, ...], world: World, interruption: Interruption
+) -> None:
     """Fill a net with a tensor head from a run with a trained fc head: features as they are there, head decomposed.
 
     All processes call it and end with equal weights. InputError: another net, other classes, no fc head.
@@ -133,9 +142,11 @@ def start_from_run(net: Net, head_from: Path, trainer: Trainer, classes: tuple[s
     heads = tuple(f"{name}." for name, module in trained.named_children() if module in trained.head_modules())
     body = {name: tensor for name, tensor in trained.state_dict().items() if not name.startswith(heads)}
     net.load_state_dict(body, strict=False)
-    if world.main:
-        examples = features(trained.to(trainer.device, memory_format=torch.channels_last), trainer)
-        head_from_fc(net.get_submodule("head"), layers, features_BCHW=examples.a_BCHW)
+    with _alone(world, interruption) as check:
+        if world.main:
+            trained = trained.to(trainer.device, memory_format=torch.channels_last)
+            examples = features(trained, dataclasses.replace(trainer, check=check))
+            head_from_fc(net.get_submodule("head"), layers, features_BCHW=examples.a_BCHW)
     if world.world_size > 1:
         for parameter in net.get_submodule("head").parameters():
             dist.broadcast(parameter.data, src=0)
@@ -178,6 +189,27 @@ def features(net: Net, trainer: Trainer) -> Examples:
                 a_parts.append(net.forward_features(x_BCHW).float())
             y_parts.append(batch.y_B.to(trainer.device))
     return Examples(torch.cat(a_parts), torch.cat(y_parts))
+
+
+@contextlib.contextmanager
+def _alone(world: World, interruption: Interruption) -> Iterator[Callable[[], object]]:
+    """Inside, rank 0 works alone, for as long as it takes, and calls what it is given now and then; the others stay in
+    touch. A signal that any of them has ends the work of all: it is raised."""
+
+    def working(still: bool) -> bool:
+        if still := world.any_of(still):
+            number = agreed_signal(world, interruption)
+            if number:
+                raise error_of(number)
+        return still
+
+    if world.main:
+        yield lambda: working(True)
+        working(False)
+    else:
+        while working(False):
+            pass
+        yield lambda: None
 
 
 def _warmed_up(trainer: Trainer) -> Net:

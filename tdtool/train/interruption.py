@@ -39,11 +39,6 @@ class Interruption:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
-    def check(self) -> None:
-        """Raise what a signal stands for, where nothing needs to be saved yet."""
-        if self.number:
-            raise error_of(self.number)
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.number:

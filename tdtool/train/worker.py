@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from tdtool.train.head_choice import HeadChoice
 from tdtool.train.head_start import settle, start_from_run, trainer_of
 from tdtool.train.interruption import Interruption, error_of
 from tdtool.train.loop import Loop
+from tdtool.train.memory import free_on_gpu, oom_answered
 from tdtool.train.optimisers import make_optimiser
 from tdtool.train.outcome import Outcome, outcome_of
 from tdtool.train.parts import divide
@@ -52,8 +55,9 @@ def work(run: Path) -> Outcome:
                 if choice is not None:
                     records.head(choice.head, choice.table())
                 loop = _prepared(run, settings, world, records, interruption)
-                loop.restore()
-                outcome = loop.go()
+                with _answered(settings.config, world.device):
+                    loop.restore()
+                    outcome = loop.go()
         if loop.signal:
             raise error_of(loop.signal)
     return outcome
@@ -74,7 +78,7 @@ def _settled(
 ) -> tuple[RunSettings, HeadChoice | None]:
     """The settings with the ranks of the head, in all processes; a signal ends the choice: there is nothing to save."""
     try:
-        settled, choice = settle(run, settings, world, interruption.check)
+        settled, choice = settle(run, settings, world, interruption)
     except (KeyboardInterrupt, TerminatedError):
         world.told("")  # the others wait to hear which head it is
         raise
@@ -93,7 +97,7 @@ def _prepared(run: Path, settings: RunSettings, world: World, records: Records, 
     dtype = compute_dtype(config.device.precision, world.device)
     net = build(config.net, seed=config.seed)
     if not checkpoint.folders(run):
-        _start(net, run, settings, world)
+        _start(net, run, settings, world, interruption)
     updater = _updater(net, config, world, dtype)
     return Loop(
         run, config, updater, batches, scored, world=world, dtype=dtype, records=records, interruption=interruption
@@ -121,15 +125,23 @@ def _updater(net: Net, config: TrainConfig, world: World, dtype: torch.dtype) ->
     )
 
 
-def _start(net: Net, run: Path, settings: RunSettings, world: World) -> None:
+def _start(net: Net, run: Path, settings: RunSettings, world: World, interruption: Interruption) -> None:
     """Weights that somebody has trained, in place of those that were drawn, where the run was started with some."""
     if settings.weights is not None:
         left_out = load_weights(net, Path(settings.weights))
         if left_out and world.main:
             log.note(f"{settings.weights}: {', '.join(left_out)} not taken, being of another head or other classes")
     if settings.head_from is not None:
-        trainer = trainer_of(run, settings, world, lambda: None)
-        start_from_run(net, Path(settings.head_from), trainer, settings.classes, world)
+        trainer = trainer_of(run, settings, world)
+        start_from_run(net, Path(settings.head_from), trainer, settings.classes, world, interruption)
+
+
+def _answered(config: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Who is out of memory is told which batch fits. On the CPU the system's own answer mostly comes first: SIGKILL."""
+    if device.type == "cuda":
+        return oom_answered(config, free_on_gpu(), device.type)
+    pages = next(name for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES") if name in os.sysconf_names)
+    return oom_answered(config, os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE"), device.type)
 
 
 def _own_randomness(device: torch.device) -> torch.random.fork_rng:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tdtool.data.image_store import open_images
+from tdtool.errors import InputError
 from tdtool.run.ingest_images import images_of
 from tests.cli.conftest import Run
 from tests.data.image_files import shades, write_tar, write_tree
@@ -100,5 +101,8 @@ def test_images_of_a_source_are_ingested_once(folder: Path, tmp_path: Path, capl
     assert images_of(str(scratch), tmp_path / "none.h5").digest == first.digest
     assert scratch.stat().st_mtime_ns == written
     assert not (tmp_path / "none.h5").exists()
+    scratch.write_bytes(scratch.read_bytes()[:300])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        images_of(str(scratch), tmp_path / "none.h5")
     other = write_tree(tmp_path / "other", shades({"a/1.png": 3}))
     np.testing.assert_array_equal(images_of(str(other), scratch).labels, [0])

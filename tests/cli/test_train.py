@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -243,6 +242,29 @@ def test_bad_request_is_told(run: Run, images: Path, worked: list[Path], case: s
     assert names(Path()) == ["given"], "nothing is left behind"
 
 
+def test_plan_counts_without_data(run: Run) -> None:
+    """The figure of the literature for VGG-16."""
+    ran = run("train", "vgg16", "--head", "tcl:384,5,5,fc=3072", "--batch", 2, "--device", "cpu", "--dry-run")
+    assert ran.code == 0, ran.err
+    lines = dict(line.split("  ", 1) for line in ran.out.splitlines() if "  " in line.strip())
+    assert "of the head  42,204,206, 65.9% fewer than the 123,642,856 of the fc head" in ran.out
+    assert lines["batch"].strip() == "2 images"
+    assert lines["images"].strip() == "none were looked at; --data says which"
+    assert re.search(r"^activations +\d+\.\d MB$", ran.out, re.MULTILINE)
+    assert names(Path()) == []
+
+
+def test_plan_looks_at_the_data(run: Run, images: Path) -> None:
+    ran = run("train", *TINY[:3], "--device", "cpu", "--data", images, "--batch", "auto", "--dry-run", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["batch"], told["n_train"], told["n_scored"], told["scored"]) == (32, 60, 30, "test")
+    assert told["steps"] == 10, "one step of 32 in each of ten epochs of 60 images"
+    assert told["net"]["parameters"] == 44_391
+    assert told["memory_bytes"] == sum(told["memory"].values())
+    assert names(Path()) == ["given"]
+
+
 def test_model_is_checked(run: Run, worked: list[Path]) -> None:
     ran = run("train", "rasnet")
     assert ran.code == 2
@@ -303,8 +325,8 @@ def test_sweep_tables_and_draws(run: Run, images: Path, worked: list[Path]) -> N
     assert ran.code == 0, ran.err
     assert [path.name for path in worked] == ["fc", "tcl-8-all-all", "trl-6-1-1", "cp-2"]
     rows = [line.split() for line in ran.out.splitlines()]
-    assert rows[1][:4] == ["fc", "99", "0.0%", "90.0%"]
-    assert rows[4][:4] == ["cp:2", "77", "22.2%", "80.0%"], "2 * (32 + 1 + 1 + 3) + 3"
+    assert rows[1] == ["fc", "99", "0.0%", "0.500", "99", "90.0%"]
+    assert rows[4] == ["cp:2", "77", "22.2%", "0.500", "99", "80.0%"], "2 * (32 + 1 + 1 + 3) + 3"
     assert ran.out.splitlines()[-2:] == ["Drawn in SWEEP/rank.png.", "SWEEP"]
     assert Path("SWEEP/rank.png").read_bytes().startswith(b"\x89PNG")
     assert {run["data"] for run in _settings("SWEEP")} == {str(Path("SWEEP/data.images.h5").resolve())}

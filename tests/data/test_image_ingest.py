@@ -19,6 +19,7 @@ from PIL import Image
 from tdtool.config import ImagesConfig
 from tdtool.data import image_ingest, image_store
 from tdtool.data.image_ingest import StoredImages, ingest
+from tdtool.data.image_spool import Spool
 from tdtool.data.image_store import ImageRecord, ImageSet, open_images, write_images
 from tdtool.data.planted_shapes import png
 from tdtool.data.readers import image_arrays
@@ -433,7 +434,7 @@ def test_folder_of_weird_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_images", [3, 4000])
 def test_full_disk(n_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=1 << 16))  # noqa: PTH123
+    monkeypatch.setattr(Spool, "_scratch", lambda _: Path("/dev/full").open("w+b", buffering=1 << 16))  # noqa: SIM115
     np.savez(tmp_path / "x.npz", x=np.zeros((n_images, 5, 5), np.uint8), y=np.zeros(n_images))
     with pytest.raises(ResourceError, match="the disk is full"):
         read(tmp_path / "x.npz", tmp_path)
@@ -442,9 +443,9 @@ def test_full_disk(n_images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (image_arrays, image_ingest):
-        monkeypatch.setattr(module, "_BLOCK_BYTES", 1 << 20)
+        monkeypatch.setattr(module, "_BLOCK_BYTES", 1 << 19)
     peaks = []
-    for n in (60, 240):  # 12 and 47 MB of pixels
+    for n in (30, 120):  # 6 and 24 MB of pixels
         path = tmp_path / f"{n}.npz"
         np.savez(path, x=np.zeros((n, 256, 256, 3), np.uint8), y=np.arange(n) % 3)
         tracemalloc.start()

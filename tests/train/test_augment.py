@@ -43,7 +43,7 @@ def test_views_are_a_function_of_seed_epoch_and_image(size: int) -> None:
 
 
 def test_shifts_reach_an_eighth_and_are_equally_likely() -> None:
-    drawn = views(AugmentConfig(), size=24)
+    drawn = views(AugmentConfig(), size=31)
     for shift in (drawn.shift_top, drawn.shift_left):
         counts = np.bincount(shift + 3)
         assert len(counts) == 7  # -3 ... 3
@@ -87,6 +87,9 @@ def test_parts_lie_inside_and_have_the_area_and_ratio_asked_for() -> None:
     assert (left >= 0).all()
     assert (top + rows <= height + 1e-9).all()
     assert (left + columns <= width + 1e-9).all()
+    places = np.stack([top / (height - rows), left / (width - columns)])
+    assert np.abs(places.mean(axis=1) - 0.5).max() < 0.05
+    assert abs(np.corrcoef(places)[0, 1]) < 0.1
     share, ratio = rows * columns / (height * width), columns / rows
     assert share.min() == pytest.approx(0.08, abs=0.01)
     assert share.max() > 0.9

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tdtool.config import AugmentConfig, NetConfig, TrainConfig
+from tdtool.data.image_decode import decode
 from tdtool.data.image_store import ImageRecord, open_images, write_images
 from tdtool.errors import InputError, UsageError
+from tdtool.train.augment import cut_part, draw_views, random_part, scored_square
 from tdtool.train.batches import Batch, Batches
 from tdtool.train.synthetic import SyntheticImages, synthetic, synthetic_for
 
@@ -37,6 +40,8 @@ class Files:
     side: int = 6
     slow: bool = False
     pixels: None = None
+    gate: threading.Event | None = None  # nothing is read while it is not set
+    asked: int = 0
 
     def __post_init__(self) -> None:
         self.labels = np.arange(self.n, dtype=np.int64) % 5
@@ -49,6 +54,9 @@ class Files:
     def encoded(self, index: int) -> bytes:
         if self.slow:
             time.sleep(0.002 * (index % 3))
+        self.asked += 1
+        if self.gate is not None:
+            self.gate.wait(5)
         if index in self.bad:
             return b"\xff\xd8\xff broken"
         pillow = pytest.importorskip("PIL.Image")
@@ -208,7 +216,7 @@ def test_training_takes_the_next_image_in_place_of_a_bad_one(caplog: pytest.LogC
 
 
 def test_scoring_leaves_bad_images_out() -> None:
-    images: Any = Files(24, bad=(3, 8, 9, 10, 11))
+    images: Any = Files(24, bad=(1, 8, 9, 10, 11))
     steps = list(Batches(images, np.arange(24), config(batch=4), training=False, max_bad=0.5).epoch())
     assert [len(batch) for (batch,) in steps] == [3, 4, 4, 4, 4]  # the third has none left
     seen = np.concatenate([batch.indices_B for (batch,) in steps])
@@ -226,11 +234,42 @@ def test_too_many_bad_images_end_it(training: bool, max_bad: float) -> None:
 
 
 def test_threads_end_when_the_caller_stops_early() -> None:
-    images: Any = Files(200, slow=True)
-    steps = Batches(images, np.arange(200), config(), training=True, threads=4).epoch(0)
+    images: Any = Files(200)
+    steps = Batches(images, np.arange(200), config(), training=True, threads=1).epoch(0)
+    images.gate = threading.Event()
+    threading.Timer(0.1, images.gate.set).start()
     next(iter(steps))
-    assert any(thread.name.startswith("tdtool-images") for thread in threading.enumerate())
+    images.gate.clear()
+    threading.Timer(0.3, images.gate.set).start()
     steps.close()  # type: ignore[attr-defined]
+    assert images.asked <= 17  # of three steps of 8 that were ordered: what had begun is finished, no more is begun
+
+
+def test_a_jpeg_that_is_decoded_smaller_shows_the_same_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    down, across = np.meshgrid(np.arange(480), np.arange(640), indexing="ij")
+    photo = np.stack([down / 2, across / 3, 128 + 0 * down], -1).astype(np.uint8)
+    file, shapes = io.BytesIO(), []
+    pillow.fromarray(photo).save(file, "JPEG", quality=95)
+
+    def spy(data: bytes, **options: Any) -> NDArray[np.uint8]:
+        pixels = decode(data, **options)
+        shapes.append(pixels.shape)
+        return pixels
+
+    monkeypatch.setattr("tdtool.train.loading.decode", spy)
+    images: Any = Files(1)
+    images.encoded, images.height, images.width = lambda _: file.getvalue(), np.array([480]), np.array([640])
+    for training in (True, False):
+        some = config(batch=1, size=100, augment=AugmentConfig(flip=False))
+        batches = Batches(images, np.arange(1), some, training=training)
+        ((batch,),) = batches.epoch(2)
+        views = draw_views(some.augment, np.arange(1), size=100, seed=some.seed, epoch=2)
+        part = random_part(480, 640, views.parts[0]) if training else scored_square(480, 640, 100)
+        expected = np.empty((100, 100, 3), np.uint8)
+        cut_part(photo, part, expected)
+        assert np.abs(batch.x_BHWC[0].numpy().astype(int) - expected).max() <= 4
+    assert min(shapes)[0] < 480
 
 
 @pytest.mark.parametrize("size", [8, 100])
