@@ -14,7 +14,7 @@ from tdtool.cli.spark_options import spark_options
 from tdtool.config import SourceConfig, SparkConfig
 from tdtool.errors import UsageError
 
-_COMMUNITIES = "tdtool.communities"
+_COMMUNITIES, _TRAINING = "tdtool.communities", "tdtool.training"
 #: Options that mean something for a corpus, and for communities.
 _OF_A_CORPUS = (
     "format",
@@ -155,6 +155,11 @@ def _check_arguments(context: click.Context, model: Path, corpus: str | None, tr
     from tdtool.run.evaluate_communities import model_kind
 
     kind = model_kind(model)
+    if kind == _TRAINING:
+        hint = f"name the directory: tdtool evaluate {model.parent}"
+        raise UsageError(
+            "this says how a net was trained; the net is in the directory of its run", path=model, hint=hint
+        )
     if kind == _COMMUNITIES and truth is None:
         raise UsageError(
             "communities are scored against known ones", path=model, hint="name them: --truth communities.txt"

@@ -32,11 +32,12 @@ from tdtool.cli.output import say, say_json
 @options.as_json
 @options.common
 def export(run: Path, kind: str | None, output: Path | None, force: bool, as_json: bool) -> None:
-    """Write the trained net in RUN, a directory of `tdtool train`, to one file for other programs.
+    """Write a trained net for use elsewhere.
 
-    pt2 and onnx hold the graph: pixels (batch, 3, size, size) uint8 in, logits out, with the normalisation inside and
-    any number of images at a time. safetensors holds the weights. All carry the names of the classes. The file is read
-    back and has to answer as the net does, else it is not kept. Averaged weights (--ema) are taken where there are any.
+    RUN is a directory of `tdtool train`; its newest checkpoint is written to one file. pt2 and onnx hold the graph:
+    pixels (batch, 3, size, size) uint8 in, logits out, with the normalisation inside and any number of images at a
+    time. safetensors holds the weights. All carry the names of the classes. The file is read back and has to answer as
+    the net does, else it is not kept. Averaged weights (--ema) are taken where there are any.
     """
     from tdtool.report import nets
     from tdtool.run.export_net import export_net

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
     summaries = {  # noqa: RUF012 -- the table of commands
         "topics": "Find the topics of a corpus.",
         "infer": "Find the topics of new documents with a model.",
-        "evaluate": "Score a model on other documents or known communities.",
+        "evaluate": "Score a model on other documents, known communities or images.",
         "export": "Write a trained net for use elsewhere.",
         "communities": "Find the overlapping communities of a graph.",
         "decompose": "Find the components of a tensor.",

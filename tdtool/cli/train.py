@@ -50,8 +50,11 @@ def train(
         _sweep(request, output, sweep, as_json)
         return
     from tdtool.run.train import train as run_train
+    from tdtool.run.train_request import speaks
 
     result = run_train(request, output)
+    if not speaks():
+        return
     if as_json:
         say_json(result.as_dict())
         return

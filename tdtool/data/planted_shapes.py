@@ -39,14 +39,14 @@ _LEVELS = 8  # of 256 apart: noise on fewer values packs better
 _CONTRAST = 90.0  # between a shape and what is behind it, in red, green or blue
 #: The typical colours, in the order of SHAPES, and the share of each kind that has its own; the rest has any of them.
 _COLOURS = ((220, 60, 50), (60, 170, 70), (60, 90, 220), (235, 200, 50), (170, 70, 190))
-_TYPICAL = 0.85
-_SPREAD = 60.0  # of a colour, at most to either side
+_TYPICAL = 0.9
+_SPREAD = 45.0  # of a colour, at most to either side
 
 
 def planted_shapes(directory: Path, rng: np.random.Generator, *, n_train: int = N_TRAIN, n_test: int = N_TEST) -> None:
     """Write directory/images/train/CLASS/NNN.png and .../test/CLASS/NNN.png: the same pixels for the same seed.
 
-    n_train, n_test : images of each of the five classes. Who looks at colours alone is right in seven of eight images.
+    n_train, n_test : images of each of the five classes. Who looks at colours alone is right in eleven of twelve images.
     Only rng.random() is drawn from, and only + - * / are used.
     """
     for (split, number), name in itertools.product((("train", n_train), ("test", n_test)), SHAPES):

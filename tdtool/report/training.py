@@ -91,8 +91,8 @@ def print_choice(choice: Mapping[str, Any]) -> None:
 
 def print_sweep(sweep: Mapping[str, Any]) -> None:
     """One line a head, in the order in which they were asked for."""
-    names = ("head parameters", "saved", "loss", "images/s", "top-1", "top-5")
-    names = names if sweep["n_classes"] > _FIFTH else names[:-1]
+    guesses = ["top-1", "top-5"] if sweep["n_classes"] > _FIFTH else ["top-1"]
+    names = ["head parameters", "saved", "loss", "images/s", *guesses]
     rows = [
         (
             row["head"],

@@ -211,6 +211,8 @@ def _notes(predictor: Predictor, images: Any, split: str, *, own: bool) -> tuple
     notes = []
     if own and split in ("training", "all"):
         notes.append("the net was trained on these images: on others it is worse")
+    if predictor.precision != "fp32":
+        notes.append(f"computed in {predictor.precision}, as it was trained; exported files are computed in fp32")
     size = predictor.card.net.image_size
     if not (np.all(np.asarray(images.height) == size) and np.all(np.asarray(images.width) == size)):
         notes.append(f"images were brought to the {size} x {size} pixels that the net sees")

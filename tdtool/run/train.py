@@ -19,7 +19,7 @@ from tdtool.run import train_plan
 from tdtool.run.train_data import TrainData, assumed, find_data, open_data
 from tdtool.run.train_outputs import check_run, default_run, held, set_aside
 from tdtool.run.train_plan import NetFacts, TrainPlan
-from tdtool.run.train_request import TrainRequest, shares_its_run, under_torchrun
+from tdtool.run.train_request import TrainRequest, placed, shares_its_run, under_torchrun
 from tdtool.train.journal import in_force, of_kind, read_journal
 from tdtool.train.outcome import Outcome, outcome_of
 from tdtool.train.run_folder import CHECKPOINTS, OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings, write_settings
@@ -76,7 +76,7 @@ def train(request: TrainRequest, output: Path | None = None) -> TrainResult:
     The device is checked before the options, these before the output, and that before the data. UsageError,
     InputError, ResourceError and MissingExtraError say what cannot be.
     """
-    started = time.perf_counter()
+    started, request = time.perf_counter(), placed(request)
     kind = check_request(request)
     run = place_of(request, output)
     with contextlib.ExitStack() as stack:
@@ -92,6 +92,7 @@ def train(request: TrainRequest, output: Path | None = None) -> TrainResult:
 
 def plan_training(request: TrainRequest) -> TrainPlan:
     """Say what `train` would take; nothing is trained or kept. Without data: as for ImageNet, or as the options say."""
+    request = placed(request)
     kind = check_request(request)
     with tempfile.TemporaryDirectory(prefix="tdtool-") as scratch:
         try:
@@ -227,7 +228,7 @@ def _place_of_data(run: Path, settings: RunSettings, request: TrainRequest) -> s
     if request.data is not None and request.asked()["data"] != settings.asked.get("data"):
         with tempfile.TemporaryDirectory(prefix="tdtool-") as scratch:
             data = open_data(request.data, request, Path(scratch))
-            if data.digest != settings.data_digest:
+            if not data.digest:
                 hint = "another directory by -o starts a new run; --force starts this one anew"
                 raise UsageError("the run was started with other images", path=run, hint=hint)
             if not Path(data.place).is_relative_to(Path(scratch).resolve()):

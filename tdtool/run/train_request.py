@@ -47,15 +47,33 @@ class TrainRequest:
         return dataclasses.replace(self, config=dataclasses.replace(self.config, net=net))
 
 
+def placed(request: TrainRequest) -> TrainRequest:
+    """The request, with the processes that torchrun has started where it has started this one."""
+    if not under_torchrun():
+        return request
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    device = dataclasses.replace(
+        request.config.device,
+        gpus=local,
+        nodes=max(1, int(os.environ["WORLD_SIZE"]) // local),
+        rendezvous=f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
+    )
+    return dataclasses.replace(request, config=dataclasses.replace(request.config, device=device))
+
+
 def world_size(request: TrainRequest) -> int:
-    """Processes that train together; torchrun's environment decides where it has started us."""
-    device = request.config.device
-    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else device.gpus * device.nodes
+    """Processes that train together."""
+    return request.config.device.gpus * request.config.device.nodes
 
 
 def under_torchrun() -> bool:
     """Whether torchrun started this process as one of several."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def speaks() -> bool:
+    """Whether this process tells the user what happens: one of those that torchrun has started does."""
+    return not under_torchrun() or os.environ["RANK"] == "0"
 
 
 def shares_its_run(request: TrainRequest) -> bool:

@@ -24,7 +24,8 @@ from tdtool.train.read_ahead import read_ahead
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
 
-#: Images that one thread makes ready at a time: where each is decoded, and where they are only gathered.
+#: Images that a thread makes ready at a time: where each is decoded, and where they are only gathered, which is so
+#: quick that one thread does it.
 _PIECE, _CHEAP_PIECE = 16, 1024
 #: Steps that are kept ready, at least.
 _AHEAD = 2
@@ -87,7 +88,7 @@ class Batches:
             self.steps_per_epoch = -(-len(indices) // per_step)
         self._images, self._n, self.micro_batch = images, len(indices), per_step
         self._loader = Loader(images, indices, self._size, config.augment, training=training, max_bad=max_bad)
-        self._piece, self._threads = _CHEAP_PIECE if self._loader.cheap else _PIECE, max(1, threads)
+        self._piece, self._threads = (_CHEAP_PIECE, 1) if self._loader.cheap else (_PIECE, max(1, threads))
         stored = images.pixels if images.pixels is not None else images.data
         self._window = window_of(self._n, stored.nbytes) if training and stored is not None else None
         self._pinned = config.device.device != "cpu" and torch.cuda.is_available()

@@ -191,6 +191,8 @@ def _environment(config: DeviceConfig) -> Iterator[None]:
     share = max(1, (config.threads or cores) // config.gpus)
     ours = {
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",  # not those that we forward; it cannot be none
+        # Rank 0 keeps the store: the agent's would listen on all interfaces, and outlive processes that start again.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(share)),
     }
     before = {name: os.environ.get(name) for name in ours}

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tdtool.config import OptimiserConfig
 
 #: Learning rates for a batch of REFERENCE_BATCH images, from which the others are scaled linearly (Goyal et al. 2017,
-#: section 2.1): ResNet's own for SGD; for LARS that of MLPerf's reference, 9.6 for 4,096 images, rounded.
+#: section 2.1): that of ResNet (He et al. 2016) for SGD, of torch for AdamW, of MLPerf (9.6 for 4,096 images) for LARS.
 REFERENCE_BATCH = 256
-LEARNING_RATES = {"sgd": 0.1, "adamw": 5e-4, "lars": 0.6}
+LEARNING_RATES = {"sgd": 0.1, "adamw": 1e-3, "lars": 0.6}
 #: Decay of the weights: small images have few, and a net that could learn them by heart.
 SMALL_DECAY, LARGE_DECAY, ADAMW_DECAY = 5e-4, 1e-4, 0.05
 

@@ -12,7 +12,7 @@ import torch
 
 from tdtool import log
 from tdtool.config import TrainConfig
-from tdtool.errors import TdtoolError, TerminatedError
+from tdtool.errors import TdtoolError
 from tdtool.nn.models import build
 from tdtool.nn.net import Net
 from tdtool.nn.recompute import recompute
@@ -20,7 +20,6 @@ from tdtool.nn.state_dicts import load_weights
 from tdtool.train import checkpoint, strategy
 from tdtool.train.averaging import Average
 from tdtool.train.batches import Batches
-from tdtool.train.head_choice import HeadChoice
 from tdtool.train.head_start import settle, start_from_run, trainer_of
 from tdtool.train.interruption import Interruption, error_of
 from tdtool.train.loop import Loop
@@ -50,7 +49,7 @@ def work(run: Path) -> Outcome:
         return ended
     with open_world(settings.config.device) as world, _own_randomness(world.device):
         with Interruption() as interruption:
-            settings, choice = _settled(run, settings, world, interruption)
+            settings, choice = settle(run, settings, world, interruption)
             with Records(run, settings, world) as records:
                 if choice is not None:
                     records.head(choice.head, choice.table())
@@ -71,20 +70,6 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"Error: {error}\n")
         return error.exit_code
     return 0
-
-
-def _settled(
-    run: Path, settings: RunSettings, world: World, interruption: Interruption
-) -> tuple[RunSettings, HeadChoice | None]:
-    """The settings with the ranks of the head, in all processes; a signal ends the choice: there is nothing to save."""
-    try:
-        settled, choice = settle(run, settings, world, interruption)
-    except (KeyboardInterrupt, TerminatedError):
-        world.told("")  # the others wait to hear which head it is
-        raise
-    if not settled.config.net.head:
-        raise error_of(interruption.number)
-    return settled, choice
 
 
 def _prepared(run: Path, settings: RunSettings, world: World, records: Records, interruption: Interruption) -> Loop:

@@ -146,13 +146,17 @@ def _keep_to_this_machine(world: World) -> None:
 
 
 def _own_store(world: World) -> dist.Store | None:
-    """The place where the processes meet, open to this machine only; None: as the environment says.
+    """The place where the processes meet; None: as the environment says.
 
-    torch's own listens on all interfaces, so that rank 0 opens the socket itself.
+    torch's own listens on all interfaces, so that rank 0 opens the socket itself where all are on one machine. The one
+    that torchrun's agent keeps remembers addresses of processes of before a restart: each start has names of its own.
     """
-    if os.environ["MASTER_ADDR"] != LOOPBACK or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store = dist.TCPStore(address, port, world.world_size, timeout=PATIENCE)
+        return dist.PrefixStore(f"tdtool/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    if address != LOOPBACK:
         return None
-    port = int(os.environ["MASTER_PORT"])
     if not world.main:
         return dist.TCPStore(LOOPBACK, port, world.world_size, timeout=PATIENCE)
     listening = socket.create_server((LOOPBACK, port), backlog=world.world_size)

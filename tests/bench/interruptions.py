@@ -24,18 +24,16 @@ from tdtool.train import checkpoint
 from tdtool.train.outcome import outcome_of
 from tests.train.small_runs import small_config, small_run
 
-#: A part of a run is killed so many seconds after its journal has grown, at most: it is done after some more.
-_LONGEST_PART = 1.5
 _STUCK = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Interrupted:
-    """One run. kills : signals that it took; steps : of the checkpoints it went on from; outcome : "same" or not."""
+    """One run. signals : that it took, 0: it was done before; step : it went on from; outcome : "same" or not."""
 
-    kills: int
-    steps: tuple[int, ...]
-    readable: bool  # run.h5 after every signal
+    signals: int
+    step: int
+    readable: bool  # run.h5 after the signal
     seconds: float
     outcome: str
 
@@ -47,49 +45,52 @@ def campaign(folder: Path, *, runs: int, seed: int, number: int) -> Iterator[Int
         augment=AugmentConfig(colour=0.2, mixup=0.3),
         batch=24,
         accumulate=2,
-        epochs=60,
+        epochs=20,
         save_every=0.005,
     )
     unbroken = small_run(folder / "unbroken", config)
     _wait(_start(unbroken))
-    draw = random.Random(seed)
+    outcome, draw = outcome_of(unbroken), random.Random(seed)
+    if outcome is None or not outcome.finished:
+        raise RuntimeError("the undisturbed run failed")
     for _ in range(runs):
         run = small_run(folder / "run", config)
-        yield _disturbed(run, unbroken, draw, number)
+        yield _disturbed(run, unbroken, draw.random() * outcome.seconds, number)
         shutil.rmtree(run)
 
 
-def _disturbed(run: Path, unbroken: Path, draw: random.Random, number: int) -> Interrupted:
-    started, kills, steps, readable = time.monotonic(), 0, list[int](), True
+def _disturbed(run: Path, unbroken: Path, wait: float, number: int) -> Interrupted:
+    started, signals, step, readable = time.monotonic(), 0, 0, True
     while (ended := outcome_of(run)) is None or not ended.finished:
         process = _start(run)
         try:
-            _signal_in_time(process, run, draw.random() * _LONGEST_PART, number)
+            if not signals:
+                _signal_in_time(process, run, wait, number)
+            _wait(process)
         finally:
             process.kill()
             process.wait()
         if process.returncode:
-            kills += 1
+            signals += 1
+            if signals > 1:
+                raise RuntimeError(f"{run} failed: {process.returncode}")
             saved = checkpoint.load(run)
-            steps.append(0 if saved is None else saved.step)
-            readable = readable and _is_readable(run)
+            step, readable = 0 if saved is None else saved.step, _is_readable(run)
     same = _is_same(run, unbroken)
-    return Interrupted(kills, tuple(steps), readable, time.monotonic() - started, "same" if same else "different")
+    return Interrupted(signals, step, readable, time.monotonic() - started, "same" if same else "different")
 
 
 def _signal_in_time(process: subprocess.Popen[bytes], run: Path, wait: float, number: int) -> None:
-    """Send the signal some time after training has gone on; nothing where it has ended before."""
-    journal = run / "journal.jsonl"
-    before, deadline = journal.stat().st_size if journal.exists() else 0, time.monotonic() + _STUCK
-    while process.poll() is None and (not journal.exists() or journal.stat().st_size == before):
+    """Send the signal so long after the process has opened its journal; nothing where it has ended before."""
+    deadline = time.monotonic() + _STUCK
+    while process.poll() is None and not (run / "journal.jsonl").exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{run} does not go on")
+            raise TimeoutError(f"{run} does not begin")
         time.sleep(0.005)
     try:
         process.wait(wait)
     except subprocess.TimeoutExpired:
         process.send_signal(number)
-        _wait(process)
 
 
 def _is_same(run: Path, unbroken: Path) -> bool:
@@ -136,11 +137,13 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="tdtool-") as scratch:
         for result in campaign(Path(scratch), runs=options.runs, seed=options.seed, number=number):
             results.append(result)
-            steps = ", ".join(map(str, result.steps))
             words = "readable" if result.readable else "NOT READABLE"
-            print(f"{result.kills} kills, went on from {steps}: {result.outcome}, run.h5 {words}", flush=True)
+            print(
+                f"{result.signals} signal, went on from step {result.step}: {result.outcome}, run.h5 {words}",
+                flush=True,
+            )
     same = sum(result.outcome == "same" and result.readable for result in results)
-    print(f"{same} of {len(results)} the same; {sum(result.kills for result in results)} signals in all")
+    print(f"{same} of {len(results)} the same; {sum(result.signals for result in results)} signals in all")
     return 0
 
 

@@ -72,6 +72,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "an option of a net": (["evaluate", "t.h5", "corpus", "--split", "test"], 2, "--split is for a net"),
     "no such images": (["evaluate", "small.train", "nothing"], 3, "nothing: there is no such"),
     "no such part": (["evaluate", "small.train", "--split", "validation"], 3, "there are no validation images"),
+    "the record of a training": (
+        ["evaluate", "small.train/run.h5"],
+        2,
+        "name the directory: tdtool evaluate small.tra",
+    ),
     "no run": (["export", "."], 3, "is not the directory of a training run"),
     "no directory": (["export", "nothing"], 3, "nothing: is not the directory of a training run"),
     "a format there is none of": (["export", "small.train", "--format", "h5"], 2, "'h5'"),
@@ -91,6 +96,17 @@ def test_what_is_wrong_is_said(here: Run, case: str) -> None:
     assert message in ran.err
     assert "bug" not in ran.err
     assert Path("there.pt2").read_bytes() == b"mine"
+
+
+def test_of_six_classes_the_first_five_guesses_count(capsys: pytest.CaptureFixture[str]) -> None:
+    from tdtool.report import nets
+
+    scores = {"top1": 0.5, "top1_error": 0.01, "top5": 0.875, "loss": 1.25, "calibration_error": 0.1}
+    scores = {**scores, "images_per_second": 1234.5, "device": "cpu", "precision": "fp32"}
+    nets.print_scores({**scores, "classes": [{}] * 6})
+    assert re.search(r"^top-5 +87\.50%  ", capsys.readouterr().out, re.MULTILINE)
+    nets.print_scores({**scores, "classes": [{}] * 5})
+    assert "top-5" not in capsys.readouterr().out
 
 
 def test_without_torch_the_extra_is_named(here: Run, monkeypatch: pytest.MonkeyPatch) -> None:

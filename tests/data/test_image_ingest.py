@@ -93,6 +93,8 @@ def test_classes_and_splits_are_mixed_on_disk(tmp_path: Path) -> None:
         write_tree(tmp_path / "data", shades({f"{c}/{i}.png": i for c in "ab" for i in range(40)})), tmp_path
     )
     assert 20 < np.count_nonzero(np.diff(images.labels)) < 60
+    keys = [hashlib.blake2b(images.names(i).encode(), digest_size=8).digest() for i in range(images.n)]
+    assert keys == sorted(keys), "the order is a promise: stores and their digests rest on it"
 
 
 def test_shards_with_labels_beside(tmp_path: Path) -> None:

@@ -139,6 +139,22 @@ def test_scores_of_its_training_images_are_said_to_be_that(run: Path) -> None:
     assert evaluate_net(run, split="test", threads=1).notes == ()
 
 
+def test_precision_of_the_training_is_kept_and_said(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from tdtool.train.run_folder import write_settings
+
+    place = tmp_path / "half.train"
+    shutil.copytree(run, place)
+    settings = read_settings(place)
+    device = dataclasses.replace(settings.config.device, precision="bf16")
+    write_settings(place, dataclasses.replace(settings, config=dataclasses.replace(settings.config, device=device)))
+    plain, half = evaluate_net(run, threads=1), evaluate_net(place, threads=1)
+    assert (plain.precision, half.precision) == ("fp32", "bf16")
+    assert half.notes == ("computed in bf16, as it was trained; exported files are computed in fp32",)
+    assert plain.loss != half.loss == pytest.approx(plain.loss, rel=0.05)
+
+
 def test_tables_of_a_known_matrix() -> None:
     matrix = np.array([[5, 2, 0], [0, 0, 0], [4, 3, 1]])  # true class by guess; nothing is of the second
     classes = module._classes(matrix, ("a", "b", "c"))

@@ -20,7 +20,8 @@ ATTEMPT = os.environ.get("TORCHELASTIC_RESTART_COUNT")
 def work(run: Path) -> None:
     """Do what RUN/what says."""
     log.warn(f"rank {RANK} speaks")
-    (run / f"started-{RANK}").write_text(f"{os.getpid()} {os.environ['MASTER_ADDR']} {os.environ['WORLD_SIZE']}")
+    names = ("MASTER_ADDR", "WORLD_SIZE", "TORCHELASTIC_USE_AGENT_STORE")
+    (run / f"started-{RANK}").write_text(" ".join([str(os.getpid()), *(os.environ[name] for name in names)]))
     globals()[(run / "what").read_text()](run)
     (run / f"done-{RANK}").write_text(str(ATTEMPT))
 

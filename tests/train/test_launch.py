@@ -78,7 +78,7 @@ def test_all_processes_work_on_this_machine_alone_and_rank_0_speaks(
     assert launch(told(tmp_path, "nothing"), TWO, module=WORKS) == 0
     assert sorted(path.name for path in tmp_path.glob("done-*")) == ["done-0", "done-1"]
     places = [(tmp_path / f"started-{rank_id}").read_text().split()[1:] for rank_id in (0, 1)]
-    assert places == [["127.0.0.1", "2"]] * 2
+    assert places == [["127.0.0.1", "2", "False"]] * 2
     assert capfd.readouterr() == ("", "warning: rank 0 speaks\n")
     assert os.environ == environment
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers

@@ -53,7 +53,7 @@ def test_defaults_are_scaled_to_the_batch() -> None:
     assert base_learning_rate(OptimiserConfig(), 256) == 0.1
     assert base_learning_rate(OptimiserConfig(), 1024) == pytest.approx(0.4)
     assert base_learning_rate(OptimiserConfig(name="lars"), 4096) == pytest.approx(9.6)
-    assert base_learning_rate(OptimiserConfig(name="adamw"), 512) == pytest.approx(1e-3)
+    assert base_learning_rate(OptimiserConfig(name="adamw"), 128) == pytest.approx(5e-4)
     assert base_learning_rate(OptimiserConfig(learning_rate=0.03), 1024) == 0.03
     assert [weight_decay(OptimiserConfig(), small) for small in (True, False)] == [5e-4, 1e-4]
     assert weight_decay(OptimiserConfig(name="adamw"), True) == 0.05
