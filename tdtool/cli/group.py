@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         "decompose": "Find the components of a tensor.",
         "factors": "Find the factors behind the columns of a table.",
         "train": "Train a net on images.",
-        "ingest": "Read documents, a graph or images into a file, once for many runs.",
+        "ingest": "Read documents, a graph or images into a file, for many runs.",
         "show": "Say what is in a file and how it was made.",
         "verify": "Check that a file is as it was written.",
         "submit": "Run a command on a cluster, through spark-submit.",

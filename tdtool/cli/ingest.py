@@ -75,7 +75,7 @@ def ingest(
     workers: int | None,
     spark: SparkConfig | None,
 ) -> None:
-    """Read documents, a graph or images into a file, once for many runs.
+    """Read documents, a graph or images into a file, for many runs.
 
     SOURCE is a directory of text files, a file of documents (lines, JSON lines, CSV, TSV, Parquet, word counts; plain
     or compressed; tar or zip of text files), or - for standard input. The format is recognised.

@@ -46,7 +46,7 @@ _SPREAD = 45.0  # of a colour, at most to either side
 def planted_shapes(directory: Path, rng: np.random.Generator, *, n_train: int = N_TRAIN, n_test: int = N_TEST) -> None:
     """Write directory/images/train/CLASS/NNN.png and .../test/CLASS/NNN.png: the same pixels for the same seed.
 
-    n_train, n_test : images of each of the five classes. Who looks at colours alone is right in eleven of twelve images.
+    n_train, n_test : images of each of the five classes. Colours alone are right in eleven of twelve images.
     Only rng.random() is drawn from, and only + - * / are used.
     """
     for (split, number), name in itertools.product((("train", n_train), ("test", n_test)), SHAPES):

@@ -86,8 +86,8 @@ def regression_plan(
     """How a Tucker TRL contracts. n_outputs : K; rank_out : of the outputs, None where the core ends in them.
 
     The weights are the factors of the modes that have one, the core, and the factor of the outputs if there is one.
-    The activation is projected; weights are merged into the full one, (I_0, ..., I_{N-1}, K), only where K is at most
-    BATCH, so that it is smaller than the activations, and that needs the fewest operations (K below the ranks).
+    The activation is projected. Weights are merged into the full one, (I_0, ..., I_{N-1}, K), only where that needs the
+    fewest operations: with fewer outputs than ranks, and K below BATCH, so that it is smaller than the activations.
     """
     sizes = (*_sizes(shape, ranks), (CLASS, n_outputs), (OUT, rank_out or 1))
     weights: list[Labels] = [(mode, RANK + mode) for mode, rank in enumerate(ranks) if rank is not None]
@@ -233,8 +233,6 @@ class _Search:
 
     def _parts(self, left: frozenset[int]) -> Iterator[frozenset[int]]:
         largest = len(left) if self._merging else 1
-        if 1 < largest == len(self._network.weights) and _outputs(self._network) > BATCH:
-            largest -= 1  # all of them would be the full weight
         for size in range(1, largest + 1):
             yield from map(frozenset, itertools.combinations(sorted(left), size))
 

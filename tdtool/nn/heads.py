@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from tdtool.nn.head_spec import HeadSpec, Shape, check_head, hidden_widths, tucker_ranks
 from tdtool.nn.tcl import TensorContraction
@@ -41,15 +41,6 @@ def build_head(spec: HeadSpec, shape: Shape, n_classes: int, *, hidden: Sequence
     if spec.kind == "gap" or not hidden:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(shape[0], n_classes))
     return nn.Sequential(nn.Flatten(1), *_linear([shape[0] * shape[1] * shape[2], *hidden, n_classes], dropout))
-
-
-def factors_of(model: nn.Module) -> dict[str, Tensor]:
-    """The factors of a net's tensor head by their names in a run's file ("head/factor0", ..., "head/core",
-    "head/bias"); {} where it has none. Not copied."""
-    for module in model.modules():
-        if isinstance(module, TensorContraction | TensorRegression | CPRegression):
-            return module.tensor_factors()
-    return {}
 
 
 def _linear(widths: Sequence[int], dropout: float) -> list[nn.Module]:

@@ -35,8 +35,8 @@ def load_weights(model: Net, path: Path) -> list[str]:
     of_head = {name for name in {*own, *found} if name.startswith(tuple(heads))}
     needed = {name for name in own if not name.endswith(_COUNTER)}
     wrong = _differences(
-        {name: own[name] for name in own.keys() - of_head},
-        {name: found[name] for name in found.keys() - of_head},
+        {name: tensor for name, tensor in own.items() if name not in of_head},
+        {name: tensor for name, tensor in found.items() if name not in of_head},
         needed - of_head,
     )
     if wrong:

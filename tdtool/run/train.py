@@ -17,7 +17,7 @@ from tdtool.nn.head_spec import parse_head
 from tdtool.nn.model_names import full_name
 from tdtool.run import train_plan
 from tdtool.run.train_data import TrainData, assumed, find_data, open_data
-from tdtool.run.train_outputs import check_run, default_run, held, set_aside
+from tdtool.run.train_outputs import check_run, default_run, held, set_aside, unfinished
 from tdtool.run.train_plan import NetFacts, TrainPlan
 from tdtool.run.train_request import TrainRequest, placed, shares_its_run, under_torchrun
 from tdtool.train.journal import in_force, of_kind, read_journal
@@ -139,8 +139,11 @@ def place_of(request: TrainRequest, output: Path | None, *, sweep: bool = False)
         if found.kind == "nothing":
             find_data(request)
         return output
-    run = default_run(full_name(request.config.net.model), find_data(request))
+    names = full_name(request.config.net.model), find_data(request)
+    run = default_run(*names)
     check_run(run, request, sweep=sweep)
+    if (other := unfinished(*names, request)) not in (None, run):
+        log.note(f"{run}: a new run; {other} is an unfinished one of the same settings: -o {other} goes on with it")
     return run
 
 
@@ -228,7 +231,7 @@ def _place_of_data(run: Path, settings: RunSettings, request: TrainRequest) -> s
     if request.data is not None and request.asked()["data"] != settings.asked.get("data"):
         with tempfile.TemporaryDirectory(prefix="tdtool-") as scratch:
             data = open_data(request.data, request, Path(scratch))
-            if not data.digest:
+            if data.digest != settings.data_digest:
                 hint = "another directory by -o starts a new run; --force starts this one anew"
                 raise UsageError("the run was started with other images", path=run, hint=hint)
             if not Path(data.place).is_relative_to(Path(scratch).resolve()):

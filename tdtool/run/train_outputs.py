@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tdtool import log
-from tdtool.errors import UsageError
+from tdtool.errors import InputError, UsageError
 from tdtool.run.outputs import source_name
 from tdtool.run.train_request import TrainRequest, shares_its_run, under_torchrun
 from tdtool.store.atomic import NO_LOCKS
+from tdtool.train.outcome import outcome_of
 from tdtool.train.run_folder import OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings
 
 SWEEP, LOCK = "sweep.json", "lock"
@@ -51,9 +52,22 @@ def default_run(model: str, data: str) -> Path:
 
     Under torchrun always the first: all processes, those that start after a failure too, have to choose the same.
     """
+    return next(path for path in _names(model, data) if under_torchrun() or not path.exists())
+
+
+def unfinished(model: str, data: str, request: TrainRequest) -> Path | None:
+    """A run of a default name that was asked for the same and has not come to its end; None: there is none."""
+    for path in itertools.takewhile(Path.exists, _names(model, data)):
+        if is_run(path) and ((ended := outcome_of(path)) is None or not ended.finished):
+            with contextlib.suppress(UsageError, InputError):
+                check_same(path, read_settings(path).asked, request)
+                return path
+    return None
+
+
+def _names(model: str, data: str) -> Iterator[Path]:
     name = f"{model}-{data if data == SYNTHETIC else source_name(data)}"
-    paths = (Path(f"{name}{'' if i == 1 else f'-{i}'}.train") for i in itertools.count(1))
-    return next(path for path in paths if under_torchrun() or not path.exists())
+    return (Path(f"{name}{'' if i == 1 else f'-{i}'}.train") for i in itertools.count(1))
 
 
 def state_of(run: Path, *, whole: bool = True) -> State:

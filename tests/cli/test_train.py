@@ -95,6 +95,17 @@ def test_run_is_named_after_model_and_data(run: Run, images: Path, worked: list[
     assert (settings["data"], settings["config"]["net"]["n_classes"]) == ("synthetic", 3)
 
 
+def test_unfinished_run_is_remembered(run: Run, images: Path, worked: list[Path]) -> None:
+    assert run("train", *TINY, "--data", images).code == 0
+    again = run("train", *TINY[:-1], "--data", images)
+    assert "is an unfinished one" not in again.err
+    Path("resnet18-colours.train/journal.jsonl").unlink()
+    other = run("train", *TINY[:-1], "--data", images, "--seed", "1")
+    assert "is an unfinished one" not in other.err, "it has other settings"
+    same = run("train", *TINY[:-1], "--data", images)
+    assert "-o resnet18-colours.train goes on with it" in same.err
+
+
 def test_data_is_found(run: Run, images: Path, worked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     ran = run("train", *TINY)
     assert ran.code == 2

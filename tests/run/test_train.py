@@ -46,7 +46,11 @@ def test_data_fills_in_what_is_not_asked_for(tmp_path: Path) -> None:
 
 def test_data_of_one_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one class"):
-        open_data(_npz(tmp_path / "one.npz", [0] * 20), TrainRequest(), tmp_path)
+        open_data(_npz(tmp_path / "one.npz", [0] * 20), TrainRequest(), tmp_path / "one")
+    rest = {"x_test": np.zeros((2, 9, 9, 3), np.uint8), "y_test": np.array([0, 1])}
+    np.savez(tmp_path / "two.npz", x_train=np.zeros((5, 9, 9, 3), np.uint8), y_train=np.zeros(5, int), **rest)
+    with pytest.raises(InputError, match="all training images are of one class"):
+        open_data(str(tmp_path / "two.npz"), TrainRequest(), tmp_path / "two")
 
 
 def test_noise_has_as_many_images_as_batches_take() -> None:

@@ -49,6 +49,7 @@ def missing_extra(run: Path) -> None:
 def bug(run: Path) -> None:
     """Rank 1 has an error that is not ours, and ends last."""
     if RANK == 0:
+        _wait_for(run / "waits-1")
         os.kill(os.getpid(), signal.SIGTERM)
     _sleep_until_signalled()
     raise ZeroDivisionError("a bug")

@@ -96,6 +96,43 @@ def test_scores_are_those_of_the_averaged_weights(tmp_path: Path) -> None:
     assert abs(losses[0] - losses[1]) > 1e-4
 
 
+def test_factors_of_the_head_are_in_the_result(tmp_path: Path) -> None:
+    net = dataclasses.replace(small_config().net, head="trl:8,2,3")
+    run = small_run(tmp_path / "run", small_config(net=net, epochs=1))
+    work(run)
+    saved = checkpoint.load(run)
+    assert saved is not None
+    with hdf5.open(run / "run.h5") as result:
+        factors = [result.get(f"head/factor{mode}") for mode in range(4)]
+        assert [factor.shape for factor in factors] == [(16, 8), (4, 2), (4, 3), (3, 3)]
+        assert result.get("head/core").shape == (8, 2, 3, 3)
+        # The layer holds them in an order of axes of its own.
+        weights = [np.sort(tensor.numpy(), None) for name, tensor in saved.model.items() if name.startswith("head.")]
+        for factor in (*factors, result.get("head/core"), result.get("head/bias")):
+            assert any(np.array_equal(np.sort(factor, None), weight) for weight in weights)
+
+
+def test_weights_of_another_run_are_taken_to_start_from(tmp_path: Path) -> None:
+    first = small_run(tmp_path / "first", plain_config(epochs=1))
+    work(first)
+    saved = checkpoint.load(first)
+    assert saved is not None
+    still = plain_config(epochs=1, optimiser=OptimiserConfig(learning_rate=0.0))
+    second = small_run(tmp_path / "second", still)
+    weights = first / "checkpoints" / "step-00000005" / "model.safetensors"
+    write_settings(second, dataclasses.replace(read_settings(second), weights=str(weights)))
+    work(second)
+    kept = checkpoint.load(second)
+    assert kept is not None
+    assert all(torch.equal(kept.model[name], saved.model[name]) for name in saved.model)
+
+
+def test_noise_needs_no_data(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", small_config(max_steps=3))
+    write_settings(run, dataclasses.replace(read_settings(run), data="synthetic", data_digest=""))
+    assert work(run).steps == 3
+
+
 def test_divergence_says_what_to_do_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", plain_config(epochs=3, max_steps=5))
     work(run)
