@@ -13,6 +13,9 @@ from torch import Tensor
 
 from tdtool.nn.contraction_order import BATCH, Labels, Merge, Plan, Step
 
+#: A product with fewer columns than this has its matrix stored by columns.
+_NARROW = 32
+
 
 def is_channels_last(x: Tensor) -> bool:
     """x : (B, I_0, ..., I_{N-1}). True where mode 0 is the last in memory."""
@@ -45,7 +48,11 @@ def _absorb(step: Step, x: Tensor, axes: Labels, weight: Tensor, weight_axes: La
     inner, rest, wide = [math.prod([sizes[label] for label in group]) for group in (contracted, after, step.new)]
     if step.folds or not after:
         x = _arranged(x, axes, before + after + contracted).reshape(-1, inner)
-        y = x @ _arranged(weight, weight_axes, contracted + step.new, batched=False).reshape(inner, wide)
+        if wide < _NARROW:  # long rows: such products are faster, and rounded less
+            matrix = _arranged(weight, weight_axes, step.new + contracted, batched=False).reshape(wide, inner).T
+        else:
+            matrix = _arranged(weight, weight_axes, contracted + step.new, batched=False).reshape(inner, wide)
+        y = x @ matrix
         axes = before + after + step.new
     else:
         x = _arranged(x, axes, before + contracted + after).reshape(-1, inner, rest)

@@ -12,6 +12,7 @@ from torch import nn
 
 from tdtool.config import NetConfig
 from tdtool.nn.head_spec import parse_head
+from tdtool.nn.heads import build_head
 
 #: Runs units in turn: (units, x_BCHW) -> a_BCHW.
 Runner = Callable[[list[list[nn.Module]], torch.Tensor], torch.Tensor]
@@ -84,8 +85,6 @@ class Net(nn.Module):
         if spec.kind == "fc":
             self._add_own_head(dropout)
         else:
-            from tdtool.nn.heads import build_head
-
             self.head = build_head(spec, self.feature_shape, self.config.n_classes, hidden=self.hidden, dropout=dropout)
 
     def _add_own_head(self, dropout: float) -> None:

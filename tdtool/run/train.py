@@ -17,7 +17,7 @@ from tdtool.nn.head_spec import parse_head
 from tdtool.nn.model_names import full_name
 from tdtool.run import train_plan
 from tdtool.run.train_data import TrainData, assumed, find_data, open_data
-from tdtool.run.train_outputs import check_run, default_run, held, set_aside, unfinished
+from tdtool.run.train_outputs import PREPARING, check_run, default_run, held, set_aside, unfinished
 from tdtool.run.train_plan import NetFacts, TrainPlan
 from tdtool.run.train_request import TrainRequest, placed, shares_its_run, under_torchrun
 from tdtool.train.journal import in_force, of_kind, read_journal
@@ -81,7 +81,7 @@ def train(request: TrainRequest, output: Path | None = None) -> TrainResult:
     run = place_of(request, output)
     with contextlib.ExitStack() as stack:
         shared = shares_its_run(request)
-        with held(run, wait=True) if shared else contextlib.nullcontext():
+        with held(run, wait=True, name=PREPARING) if shared else contextlib.nullcontext():
             was = prepared(run, request, kind, stack)
         if shared:
             stack.enter_context(held(run, wait=True, shared=True))

@@ -19,7 +19,7 @@ from tdtool.store.atomic import NO_LOCKS
 from tdtool.train.outcome import outcome_of
 from tdtool.train.run_folder import OWN_DATA, SYNTHETIC, RunSettings, is_run, read_settings
 
-SWEEP, LOCK = "sweep.json", "lock"
+SWEEP, LOCK, PREPARING = "sweep.json", "lock", "lock.preparing"
 #: What a run that goes on may be asked for differently: the net does not depend on it.
 _FREE = (
     "net.n_classes",
@@ -83,7 +83,7 @@ def state_of(run: Path, *, whole: bool = True) -> State:
         return State("run", read_settings(run) if whole else None)
     if (run / SWEEP).is_file():
         return State("sweep")
-    begun = any(entry.name != LOCK and not entry.name.startswith(OWN_DATA) for entry in run.iterdir())
+    begun = any(not entry.name.startswith(LOCK) and not entry.name.startswith(OWN_DATA) for entry in run.iterdir())
     return State("other" if begun else "nothing")
 
 
@@ -122,15 +122,16 @@ def check_same(run: Path, asked: Mapping[str, Any], request: TrainRequest) -> No
 
 
 @contextlib.contextmanager
-def held(run: Path, *, wait: bool = False, shared: bool = False) -> Iterator[None]:
+def held(run: Path, *, wait: bool = False, shared: bool = False, name: str = LOCK) -> Iterator[None]:
     """Hold the directory, made if it is not there, for this process alone; one that was made and got no settings is
-    taken away again. wait : until others are done with it; shared : with others that share it.
+    taken away again. wait : until others are done with it; shared : with others that share it; name : of the lock's
+    file (PREPARING: to prepare a run in turns; those who are done train already, and hold the other one).
 
     UsageError: another process trains here. The system ends the lock with the process, however that ends.
     """
     is_new = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = os.open(run / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _lock(handle, run, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield

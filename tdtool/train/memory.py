@@ -87,7 +87,8 @@ def predict(config: TrainConfig, device_kind: str = "cpu") -> MemoryPlan:
     activations = max(0, step.peak - step.gradients)
     if shards > 1:
         activations += 2 * step.largest_unit  # one unit's weights are whole while it is used, the next one's on the way
-    lost = int(_LOST[device_kind] * step.small)
+    # Blocks that were given back and are made again lie elsewhere: what counts is all that comes and goes.
+    lost = int(_LOST[device_kind] * _simulated(config.net, "none", micro, dtype, min(2, config.accumulate)).small)
     saving = max(0, weights + kept + average - activations - lost) if device_kind == "cpu" else 0
     pixels = micro * config.accumulate * 3 * config.net.image_size**2
     return MemoryPlan(

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib.util
 import sys
+from typing import Any
 
 from tests.bench.children import run_child, shared_caps
 from tests.bench.layers_peers import Task
@@ -76,11 +77,11 @@ def _measured(name: str, task: Task, threads: int, cap: float) -> Row:
     if importlib.util.find_spec(package) is None:
         row.note = "not installed: pip install 'tdtool[bench]'"
         return row
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     row.note = run_child(
         "tests.bench.layers_peers", dataclasses.asdict(task), threads=threads, cap=cap, receive=found.update
     )
-    if found:
+    row.quality = found.get("quality", {})
+    if "seconds" in found:
         row.seconds, row.cpu_seconds, row.peak_rss_mb = found["seconds"], found["cpu_seconds"], found["peak_rss_mb"]
-        row.quality = found["quality"]  # type: ignore[assignment]
     return row

@@ -97,19 +97,18 @@ def test_scores_are_those_of_the_averaged_weights(tmp_path: Path) -> None:
 
 
 def test_factors_of_the_head_are_in_the_result(tmp_path: Path) -> None:
-    net = dataclasses.replace(small_config().net, head="trl:8,2,3")
+    net = dataclasses.replace(small_config().net, head="trl:8,2,3,2")
     run = small_run(tmp_path / "run", small_config(net=net, epochs=1))
     work(run)
     saved = checkpoint.load(run)
     assert saved is not None
+    trained = {name: tensor.numpy() for name, tensor in saved.model.items() if name.startswith("head.")}
     with hdf5.open(run / "run.h5") as result:
-        factors = [result.get(f"head/factor{mode}") for mode in range(4)]
-        assert [factor.shape for factor in factors] == [(16, 8), (4, 2), (4, 3), (3, 3)]
-        assert result.get("head/core").shape == (8, 2, 3, 3)
-        # The layer holds them in an order of axes of its own.
-        weights = [np.sort(tensor.numpy(), None) for name, tensor in saved.model.items() if name.startswith("head.")]
-        for factor in (*factors, result.get("head/core"), result.get("head/bias")):
-            assert any(np.array_equal(np.sort(factor, None), weight) for weight in weights)
+        assert result.get("head/factor0").shape == (16, 8)
+        for mode, name in enumerate(("factor0", "factor1", "factor2", "factor_out")):
+            assert np.array_equal(result.get(f"head/factor{mode}"), trained[f"head.{name}"])
+        assert np.array_equal(result.get("head/core"), trained["head.core"])
+        assert np.array_equal(result.get("head/bias"), trained["head.bias"])
 
 
 def test_weights_of_another_run_are_taken_to_start_from(tmp_path: Path) -> None:
