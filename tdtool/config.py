@@ -244,6 +244,7 @@ class TrainConfig:
     batch: int = 128  # images of one update, over all processes
     accumulate: int = 1  # parts of a batch that a process takes one after the other
     holdout: float = 0.1  # share of the training images that is scored, where the data has no validation or test part
+    max_bad: float = 0.01  # images that cannot be read: below 1 a share of all, else how many; more end the run
     save_every: float = 10.0  # minutes between checkpoints
     track: Literal["none", "tensorboard", "wandb"] = "none"
     seed: int = 0

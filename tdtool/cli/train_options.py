@@ -209,6 +209,14 @@ _training_options = combined(
         default=_TRAIN.holdout,
         help="Share of the training images that is scored instead, where the data has no validation or test part.",
     ),
+    option(
+        "--max-bad",
+        section="Training",
+        type=click.FloatRange(0),
+        metavar="F",
+        default=_TRAIN.max_bad,
+        help="Images that may be unreadable; below 1 a share of all, else how many.",
+    ),
 )
 _device_options = combined(
     option(
@@ -374,5 +382,5 @@ def _config(values: dict[str, Any]) -> TrainConfig:
             **taken("max_restarts"),
         ),
         batch=_TRAIN.batch if batch == "auto" else int(batch),
-        **taken("epochs", "max_steps", "accumulate", "holdout", "save_every", "track", "seed"),
+        **taken("epochs", "max_steps", "accumulate", "holdout", "max_bad", "save_every", "track", "seed"),
     )

@@ -15,6 +15,7 @@ from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig, as_json
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.errors import InputError, ResourceError
 from tdtool.models.communities import CommunityFit, chosen_mode
 from tdtool.models.graph_parts import Components, find_components
@@ -32,7 +33,6 @@ from tdtool.run.graphs import (
 )
 from tdtool.run.machine import available_cores, available_memory, total_memory
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import export_all

@@ -10,6 +10,7 @@ import numpy as np
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, as_json
+from tdtool.data.provenance import record_provenance
 from tdtool.errors import InputError, UsageError
 from tdtool.models.communities import CommunityFit
 from tdtool.models.graph_parts import UnsuitedError
@@ -20,7 +21,6 @@ from tdtool.run.community_fit import FoundCommunities
 from tdtool.run.graph_moments import StoredGraphMoments, read_graph_moments
 from tdtool.run.graphs import check_options
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import export_all

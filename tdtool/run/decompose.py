@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tdtool.config import DecomposeConfig, TensorConfig, as_json
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.data.tensor import LabelledTensor
 from tdtool.decompose.results import CPFit, TuckerFit
 from tdtool.errors import InputError, ResourceError
@@ -23,7 +24,6 @@ from tdtool.run.decompose_fit import Decomposition, fit_tensor
 from tdtool.run.decompose_plan import DecomposePlan, check_memory, memory_limit, plan_of
 from tdtool.run.machine import available_cores
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.tensors import TUCKER_METHODS, check_options, check_tensor, load_tensor
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema

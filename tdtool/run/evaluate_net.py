@@ -195,10 +195,11 @@ def _settings(model: Path) -> RunSettings | None:
 @contextlib.contextmanager
 def _images(model: Path, settings: RunSettings | None, data: str | None) -> Iterator[Any]:
     """The images; a source that is no store is read into a scratch file for as long as it is needed."""
-    from tdtool.train.run_data import images_of_run, synthetic_images
+    from tdtool.train.run_data import images_of_run
+    from tdtool.train.synthetic import synthetic_for
 
     if settings is not None and (data is None or data == SYNTHETIC):
-        yield images_of_run(model, settings) if data is None else synthetic_images(settings.config)
+        yield images_of_run(model, settings) if data is None else synthetic_for(settings.config)
         return
     from tdtool.run.ingest_images import images_of
 

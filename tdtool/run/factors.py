@@ -14,13 +14,13 @@ from threadpoolctl import threadpool_limits
 from tdtool import log
 from tdtool.config import FactorsConfig, SourceConfig, as_json
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.data.readers.factor_table import Table, read_table
 from tdtool.data.table_stack import Stack, long_stack, recognise_endings, wide_stack
 from tdtool.errors import InputError, UsageError
 from tdtool.run.factor_columns import Measures, choose_measures, find_ids
 from tdtool.run.factor_model import FactorModel, check_stack, fit_stack, fit_table
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
 from tdtool.store.exports import export_all
 

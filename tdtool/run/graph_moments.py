@@ -13,6 +13,7 @@ from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, MomentsConfig, SparkConfig, as_json
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.errors import InputError
 from tdtool.models.communities import of_mean_weight_one
 from tdtool.models.graph_parts import Components, find_components, parts_among, subgraph
@@ -27,7 +28,6 @@ from tdtool.run.graphs import check_graph, isolated_text, load_graph, shape_warn
 from tdtool.run.machine import available_memory, total_memory
 from tdtool.run.moments import LARGEST_TENSOR, ledger_of, number_of
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.threads import limited
 from tdtool.store import hdf5, schema
 from tdtool.store.content import check_content

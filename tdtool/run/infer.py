@@ -11,13 +11,13 @@ import numpy as np
 
 from tdtool.config import IngestConfig, SourceConfig, SparkConfig, as_json
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.engine import Engine
 from tdtool.models.inference import documents_step
 from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.topics import write_ids
 from tdtool.store import hdf5, schema
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.config import IngestConfig, MomentsConfig, SparkConfig, TopicsConfig, as_json
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.engine import Engine
 from tdtool.errors import InputError, UsageError
 from tdtool.kernels.symmetric_sketch import SymmetricSketch, symmetric_hashes
@@ -24,7 +25,6 @@ from tdtool.run.corpora import is_store
 from tdtool.run.engines import open_engine
 from tdtool.run.fit import Moments, collect_moments, stream
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.topics import need_some, write_vocabulary
 from tdtool.store import hdf5, schema
 

@@ -14,6 +14,7 @@ from tdtool import log
 from tdtool.config import IngestConfig, SparkConfig, TopicsConfig, as_json
 from tdtool.data.corpus import CorpusFacts
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.engine import Engine
 from tdtool.errors import InputError, UsageError
 from tdtool.models.coherence import top_words
@@ -25,7 +26,6 @@ from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
 from tdtool.run.fit import TopicFit, TopicFitter, document_sets
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.store import hdf5, schema
 
 

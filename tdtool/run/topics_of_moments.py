@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tdtool import log
 from tdtool.config import TopicsConfig, as_json
 from tdtool.data.ledger import Ledger
+from tdtool.data.provenance import record_provenance
 from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
 from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
 from tdtool.errors import InputError, UsageError
@@ -29,7 +30,6 @@ from tdtool.run.fit import MAX_SWEEPS, TURNED, TURNED_ON_SKETCH, TopicFit, strea
 from tdtool.run.machine import available_cores
 from tdtool.run.moments import ledger_of, number_of
 from tdtool.run.outputs import check_outputs
-from tdtool.run.provenance import record_provenance
 from tdtool.run.threads import limited
 from tdtool.run.topics import TopicsResult, write_model
 from tdtool.store import hdf5, schema

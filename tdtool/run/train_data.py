@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tdtool import log
-from tdtool.config import TrainConfig
+from tdtool.config import ImagesConfig, TrainConfig
 from tdtool.errors import InputError, UsageError
 from tdtool.run.train_request import TrainRequest
 from tdtool.train.parts import divide
@@ -62,7 +62,11 @@ def open_data(source: str, request: TrainRequest, folder: Path) -> TrainData:
     InputError: no images, no training images, one class, other classes than --classes says.
     """
     config = request.config
-    images = _synthetic(with_data(config, assumed(request))) if source == SYNTHETIC else _images(source, folder)
+    images = (
+        _synthetic(with_data(config, assumed(request)))
+        if source == SYNTHETIC
+        else _images(source, folder, config.max_bad)
+    )
     if request.n_classes not in (None, len(images.classes)):
         what = f"there are {len(images.classes)} classes, --classes says {request.n_classes}"
         raise UsageError(what, path=source, hint="leave it out: the data says how many there are")
@@ -106,17 +110,17 @@ def resized(data: TrainData, config: TrainConfig) -> TrainData:
     return dataclasses.replace(data, n_train=len(parts.train), n_scored=len(parts.scored))
 
 
-def _images(source: str, folder: Path) -> Any:
+def _images(source: str, folder: Path, max_bad: float) -> Any:
     from tdtool.run.ingest_images import images_of
 
     folder.mkdir(parents=True, exist_ok=True)
-    return images_of(source, folder / OWN_DATA)
+    return images_of(source, folder / OWN_DATA, config=ImagesConfig(max_bad=max_bad))
 
 
 def _synthetic(config: TrainConfig) -> Any:
-    from tdtool.train.run_data import synthetic_images
+    from tdtool.train.synthetic import synthetic_for
 
-    return synthetic_images(config)
+    return synthetic_for(config)
 
 
 def _warn_of_unseen(classes: tuple[str, ...], labels: Any) -> None:

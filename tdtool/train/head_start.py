@@ -24,6 +24,7 @@ from tdtool.errors import InputError
 from tdtool.nn.head_candidates import candidates
 from tdtool.nn.head_from import Layers, head_from_fc, linear_layers
 from tdtool.nn.head_spec import parse_head
+from tdtool.nn.model_names import is_small
 from tdtool.nn.models import build
 from tdtool.nn.net import Net
 from tdtool.train.agenda import agreed_signal
@@ -177,7 +178,7 @@ def features(net: Net, trainer: Trainer) -> Examples:
     n = max(1, min(len(trainer.indices), _MOST_IMAGES, _MOST_BYTES // size))
     chosen = trainer.indices[np.linspace(0, len(trainer.indices) - 1, n).round().astype(np.int64)]
     config = dataclasses.replace(trainer.config, batch=_AT_ONCE, accumulate=1)
-    batches = Batches(trainer.images, chosen, config, training=False, threads=trainer.threads)
+    batches = Batches(trainer.images, chosen, config, training=False, threads=trainer.threads, max_bad=config.max_bad)
     net.eval()
     a_parts: list[Tensor] = []
     y_parts: list[Tensor] = []
@@ -217,9 +218,11 @@ def _warmed_up(trainer: Trainer) -> Net:
     batch = min(trainer.config.batch // trainer.config.accumulate, len(trainer.indices))
     plain = dataclasses.replace(trainer.config.augment, mixup=0.0)
     config = dataclasses.replace(trainer.config, batch=max(1, batch), accumulate=1, augment=plain)
-    batches = Batches(trainer.images, trainer.indices, config, training=True, threads=trainer.threads)
+    batches = Batches(
+        trainer.images, trainer.indices, config, training=True, threads=trainer.threads, max_bad=config.max_bad
+    )
     net = build(config.net, seed=config.seed).to(trainer.device, memory_format=torch.channels_last)
-    optimiser = make_optimiser(net, config.optimiser, batch=config.batch, small_images=config.net.image_size <= 96)
+    optimiser = make_optimiser(net, config.optimiser, batch=config.batch, small_images=is_small(config.net.image_size))
     steps = min(WARM_UP, batches.steps_per_epoch)
     base = base_learning_rate(config.optimiser, config.batch)
     scaler = torch.amp.GradScaler(trainer.device.type, enabled=trainer.dtype == torch.float16)

@@ -5,34 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tdtool.config import TrainConfig
 from tdtool.data.image_store import open_images
 from tdtool.errors import InputError
 from tdtool.train.run_folder import SYNTHETIC, RunSettings
-from tdtool.train.synthetic import synthetic
+from tdtool.train.synthetic import synthetic_for
 
 if TYPE_CHECKING:
     from tdtool.data.image_store import ImageSet
-
-_BATCHES = 20  # of noise: enough for a rate, few enough for an epoch to end
 
 
 def images_of_run(run: Path, settings: RunSettings) -> ImageSet:
     """The images that a run is trained on. InputError when they are not those that it was started with."""
     if settings.data == SYNTHETIC:
-        return synthetic_images(settings.config)
+        return cast("ImageSet", synthetic_for(settings.config))  # it has all that training asks for
     path = Path(settings.data)
     images = open_images(path if path.is_absolute() else Path(run) / path)
     if settings.data_digest and images.digest != settings.data_digest:
         hint = "put the old file back, or train anew with --force"
         raise InputError("is not what the run was started with: its digest differs", path=path, hint=hint)
     return images
-
-
-def synthetic_images(config: TrainConfig) -> ImageSet:
-    """As many images of noise as twenty batches have; a tenth of them is scored."""
-    n = _BATCHES * max(config.batch, 64)
-    # It has all of an ImageSet that training asks for.
-    return cast(
-        "ImageSet", synthetic(n, image_size=config.net.image_size, n_classes=config.net.n_classes, seed=config.seed)
-    )

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tdtool import log
 from tdtool.config import TrainConfig
 from tdtool.errors import TdtoolError
+from tdtool.nn.model_names import is_small
 from tdtool.nn.models import build
 from tdtool.nn.net import Net
 from tdtool.nn.recompute import recompute
@@ -76,7 +78,8 @@ def _prepared(run: Path, settings: RunSettings, world: World, records: Records, 
     """Everything that is trained, on its device, as it is before the first step."""
     config, images = settings.config, images_of_run(run, settings)
     parts = divide(images, holdout=config.holdout, seed=config.seed)
-    shares = {"rank_id": world.rank_id, "world_size": world.world_size, "threads": world.threads}
+    shares: dict[str, Any] = {"rank_id": world.rank_id, "world_size": world.world_size}
+    shares |= {"threads": world.threads, "max_bad": config.max_bad}
     batches = Batches(images, parts.train, config, training=True, **shares)
     scored = Batches(images, parts.scored, config, training=False, **shares) if len(parts.scored) else None
     dtype = compute_dtype(config.device.precision, world.device)
@@ -96,7 +99,9 @@ def _updater(net: Net, config: TrainConfig, world: World, dtype: torch.dtype) ->
     model = strategy.distribute(net, config.device, world)
     if config.device.compile:
         model.compile()
-    optimiser = make_optimiser(model, config.optimiser, batch=config.batch, small_images=config.net.image_size <= 96)
+    optimiser = make_optimiser(
+        model, config.optimiser, batch=config.batch, small_images=is_small(config.net.image_size)
+    )
     average = Average(model, config.optimiser.ema) if config.optimiser.ema else None
     return Updater(
         model,

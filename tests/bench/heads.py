@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--dropout", type=float, default=0.0, help="in all heads (default 0: short runs underfit)")
     parser.add_argument("--choose", action="store_true", help="score on a tenth of the training images instead")
 
 
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> Result:
     """Every head with every seed."""
     net = f"{options.model}, width {options.width}; {options.epochs} epochs of batches of {options.batch}"
     about = [
-        f"net: {net}; precision {options.precision}; shift and flip; SGD, cosine",
+        f"net: {net}; dropout {options.dropout:g}; precision {options.precision}; shift and flip; SGD, cosine",
         f"accuracy: of the {'validation' if options.choose else 'test'} images after the last epoch",
         f"loss: points less than {_REFERENCE} with the same seed, mean over {options.seeds} seeds; s.e.: of that mean",
     ]
@@ -93,7 +94,7 @@ def _train(
     from tdtool.run.train_request import TrainRequest
 
     config = TrainConfig(
-        net=NetConfig(options.model, options.width, head),
+        net=NetConfig(options.model, options.width, head, dropout=options.dropout),
         optimiser=OptimiserConfig(),
         device=DeviceConfig("cpu", precision=options.precision, threads=options.threads),
         epochs=options.epochs,

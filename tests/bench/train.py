@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from tests.bench.loader import rows as loader_rows
 
 from tdtool.config import ImagesConfig
 from tests.bench.children import run_child, shared_caps
+from tests.bench.loader import rows as loader_rows
 from tests.bench.measure import hardware, version_of
 from tests.bench.results import Result, Row
 from tests.bench.train_peers import SYSTEMS, Task

@@ -18,7 +18,7 @@ import cloudpickle
 class ListContext:
     """Stands in for a SparkContext."""
 
-    defaultParallelism = 2  # noqa: N815 -- Spark's name
+    defaultParallelism = 2
 
     def __init__(self) -> None:
         self.n_tasks = self.n_sent = self.n_destroyed = self.persisted = 0
