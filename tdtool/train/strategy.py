@@ -7,6 +7,7 @@ BatchNorm takes the statistics of each process's own share of a batch, as is usu
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -40,6 +41,9 @@ def distribute(model: nn.Module, config: DeviceConfig, world: World) -> nn.Modul
         return model
     if config.strategy == "fsdp":
         return _sharded(model, world)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(functools.partial(_laid_out_as, parameter))
     copies = _SteadyBuckets(
         model,
         device_ids=[world.device] if world.device.type == "cuda" else None,
@@ -48,6 +52,12 @@ def distribute(model: nn.Module, config: DeviceConfig, world: World) -> nn.Modul
     )
     compress(copies, config.compress)
     return copies
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory layout of its parameter, as DDP's buckets want it: the core of a tensor regression
+    layer gets its gradient transposed."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
 class _SteadyBuckets(DistributedDataParallel):

@@ -20,7 +20,7 @@ from tests.store.samples import names
 
 pytest.importorskip("torch", reason="needs the extra train: pip install 'tdtool[train]'")
 
-TINY = ("resnet18", "--width", 4, "--batch", 16, "--device", "cpu", "--workers", 1, "-q")
+TINY = ("resnet18", "--width", 8, "--batch", 16, "--device", "cpu", "--workers", 1, "-q")
 
 
 @pytest.fixture

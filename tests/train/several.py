@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from tdtool.config import DeviceConfig, OptimiserConfig
+from tdtool.nn.trl import TensorRegression
 from tdtool.train import compression
 from tdtool.train.optimisers import make_optimiser
 from tdtool.train.strategy import clip_gradients, distribute, full_state, load_full_state, no_sync, scoring
@@ -33,7 +34,7 @@ class SmallNet(nn.Module):
         norm = nn.BatchNorm2d(7) if batch_norm else nn.GroupNorm(1, 7)
         self.first = nn.Sequential(nn.Conv2d(3, 7, 3, padding=1), norm, nn.ReLU())
         self.second = nn.Sequential(nn.Conv2d(7, 11, 3, padding=1), nn.ReLU())
-        self.head = nn.Linear(11, CLASSES)
+        self.head = TensorRegression((11, 6, 5), (4, 3, 2), CLASSES)
 
     def blocks(self) -> list[nn.Module]:
         return [self.first, self.second]
@@ -41,7 +42,7 @@ class SmallNet(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         for block in self.blocks():
             x_BCHW = block(x_BCHW)
-        return self.head(x_BCHW.mean((2, 3)))
+        return self.head(x_BCHW)
 
 
 class Trained:
