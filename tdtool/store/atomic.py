@@ -46,7 +46,7 @@ def replacing(path: Path, force: bool = False) -> Iterator[Path]:
         yield part
         os.fsync(handle)
         part.replace(path)
-        _sync_directory(path.parent)
+        synchronise(path.parent)
     except BaseException as error:
         if handle is not None:
             part.unlink(missing_ok=True)
@@ -82,9 +82,9 @@ def _lock(part: Path, path: Path) -> int:
     return handle
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make the rename last, too."""
-    handle = os.open(directory, os.O_RDONLY)
+def synchronise(path: Path) -> None:
+    """What was written to a file, or renamed in a directory, is there after a power cut, too."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -22,8 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from tdtool import log
 from tdtool.errors import InputError, ResourceError
-from tdtool.store.atomic import is_full
-from tdtool.train.run_folder import CHECKPOINTS, sync_directory, write_text
+from tdtool.store.atomic import is_full, synchronise
+from tdtool.train.run_folder import CHECKPOINTS, write_text
 
 _KEPT = 2
 _LATEST, _STATE = "latest", "state.json"
@@ -56,7 +55,7 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
         if folder.exists():  # the same step again, after a resume: the same content
             shutil.rmtree(folder)
         part.rename(folder)
-        sync_directory(folder.parent)
+        synchronise(folder.parent)
         write_text(folder.parent / _LATEST, folder.name + "\n")
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -80,7 +79,7 @@ def load(run: Path) -> Checkpoint | None:
             troubles.append(error)
             continue
         for trouble in troubles:
-            log.warn(f"{trouble.path}: {trouble.what}; the run goes on from step {checkpoint.step:,} instead")
+            log.warn(f"{trouble.path}: {trouble.what}; step {checkpoint.step:,} is taken instead")
         return checkpoint
     if troubles:
         hint = "restore one from a copy, or train anew with --force"
@@ -143,11 +142,11 @@ def _write_all(folder: Path, checkpoint: Checkpoint) -> None:
         if tensors is not None:
             path = folder / f"{name}.safetensors"
             save_file({key: value.detach().contiguous() for key, value in tensors.items()}, path)
-            _sync(path)
+            synchronise(path)
             files[path.name] = {"bytes": path.stat().st_size, "blake2b": _digest(path)}
     values = {"step": checkpoint.step, "state": checkpoint.state, "files": files}
     write_text(folder / _STATE, json.dumps(values))
-    sync_directory(folder)
+    synchronise(folder)
 
 
 def _clear(place: Path) -> None:
@@ -164,11 +163,3 @@ def _is_full(error: BaseException) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

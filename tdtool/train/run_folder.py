@@ -12,6 +12,7 @@ from typing import Any
 from tdtool import __version__
 from tdtool.config import TrainConfig, as_json
 from tdtool.errors import InputError
+from tdtool.store.atomic import synchronise
 
 FORMAT = 1
 SETTINGS, JOURNAL, RESULT, CHECKPOINTS, OWN_DATA = (
@@ -111,13 +112,4 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """What was renamed in a directory stays renamed after a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    synchronise(path.parent)

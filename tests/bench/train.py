@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tdtool.config import ImagesConfig
 from tests.bench.children import run_child, shared_caps
 from tests.bench.loader import rows as loader_rows
 from tests.bench.measure import hardware, version_of
@@ -31,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--precisions", default="fp32,bf16")
-    parser.add_argument("--warm", type=int, default=20, help="steps that are not timed (default 20)")
-    parser.add_argument("--steps", type=int, default=100, help="steps that are timed (default 100)")
+    parser.add_argument(
+        "--warm", type=int, default=50, help="steps that are not timed; tdtool records every 50 (default 50)"
+    )
+    parser.add_argument("--steps", type=int, default=150, help="steps that are timed (default 150)")
     parser.add_argument("--repeats", type=int, default=3, help="the median counts (default 3)")
     parser.add_argument("--cap", type=float, default=120.0, help="seconds that each may take (default 120)")
     parser.add_argument("--full", action="store_true", help="the whole cap for every system")
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> Result:
     about = [
         f"net: {options.model}, width {options.width}; batches of {options.batch}; shift and flip; SGD",
         f"seconds: {timed}, each in a process of its own",
-        "tdtool: the difference of two whole runs of the command, with records and a checkpoint at the end of both",
+        "tdtool: the command itself, between two records of its journal",
     ]
     result = Result("train", options.threads, hardware(), about)
     with tempfile.TemporaryDirectory(prefix="tdtool-bench-") as folder:
@@ -60,17 +61,15 @@ def run(options: argparse.Namespace) -> Result:
 
 def _store(options: argparse.Namespace, folder: Path) -> Path:
     """A store of pixels."""
-    from tdtool.run.ingest_images import ingest_images
+    from tdtool.run.ingest_images import images_of
 
-    path = folder / "images.h5"
     source = options.data
     if source is None:
         rng = np.random.default_rng(options.seed)
         source = str(folder / "noise.npz")
         pixels = rng.integers(0, 256, (_IMAGES, _SIDE, _SIDE, 3), dtype=np.uint8)
         np.savez(source, images=pixels, labels=rng.integers(0, _CLASSES, _IMAGES))
-    ingest_images(source, path, ImagesConfig(), workers=options.threads, force=False)
-    return path
+    return Path(images_of(source, folder / "images.h5").path)
 
 
 def _loop_rows(options: argparse.Namespace, store: Path, precision: str) -> list[Row]:
@@ -113,8 +112,11 @@ def _loop_rows(options: argparse.Namespace, store: Path, precision: str) -> list
 def _fill(row: Row, turns: list[dict[str, float]], plain: list[dict[str, float]]) -> None:
     if not turns:
         return
-    middle = {key: float(np.median([turn[key] for turn in turns])) for key in ("seconds", "cpu_seconds", "peak_rss_mb")}
-    row.seconds, row.cpu_seconds, row.peak_rss_mb = middle["seconds"], middle["cpu_seconds"], middle["peak_rss_mb"]
+    row.seconds, row.peak_rss_mb = (
+        float(np.median([turn[key] for turn in turns])) for key in ("seconds", "peak_rss_mb")
+    )
+    if turns[0]["cpu_seconds"] is not None:
+        row.cpu_seconds = float(np.median([turn["cpu_seconds"] for turn in turns]))
     rates = [turn["quality"]["images_per_second"] for turn in turns]  # type: ignore[index]
     row.quality = {"images_per_second": float(np.median(rates))}
     if plain:
