@@ -92,7 +92,7 @@ USAGE = {
     ),
     "export format": (["topics", "x", "--export", "x.xlsx"], "no format has the suffix '.xlsx'\n  known are .csv"),
     "export exists": (["show", "old.h5", "--export", "old.csv"], "old.csv: the output exists already"),
-    "ingest as": (["ingest", "x", "--as", "images"], "'--as'"),
+    "ingest as": (["ingest", "x", "--as", "pictures"], "'--as'"),
     "no file": (["verify"], "Missing argument 'FILE...'"),
 }
 

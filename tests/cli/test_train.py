@@ -72,7 +72,7 @@ def test_run_is_trained_and_then_finished(run: Run, images: Path) -> None:
     assert lines[0].split() == ["epoch", "step", "train", "loss", "loss", "top-1"], "5 guesses of 3 classes say nothing"
     assert [line.split()[:2] for line in lines[1:3]] == [["1", "3"], ["2", "6"]]
     assert re.search(r"^Top-1 accuracy \d+\.\d%, loss \d\.\d{3}\.", ran.out, re.MULTILINE)
-    assert "of the head 215, 2.2 times the 99 of the fc head." in ran.out, "32 * 6 + 1 + 1 + 6 * 3 + 3"
+    assert "of the head 407, 2.1 times the 195 of the fc head." in ran.out, "64 * 6 + 1 + 1 + 6 * 3 + 3"
     assert re.search(r"^6 steps, all epochs; \d+\.\d s, [\d,]+ images/s on cpu\.$", ran.out, re.MULTILINE)
     assert lines[-1] == "RUN", "the path comes last"
     assert {"checkpoints", "config.json", "data.images.h5", "journal.jsonl", "run.h5"} <= set(names(Path("RUN")))
@@ -127,7 +127,7 @@ def test_data_says_classes_and_size(run: Run, images: Path, worked: list[Path]) 
     settings = json.loads(Path("RUN/config.json").read_text())
     assert settings["classes"] == ["0", "1", "2"]
     assert settings["config"]["net"]["image_size"] == 8
-    assert settings["feature_shape"] == [32, 1, 1]
+    assert settings["feature_shape"] == [64, 1, 1]
     assert settings["asked"]["config"]["net"]["n_classes"] == 1000, "what was asked for is kept as it was"
     wrong = run("train", *TINY, "--data", images, "--classes", "4", "-o", "OTHER")
     assert (wrong.code, "there are 3 classes, --classes says 4" in wrong.err) == (2, True)
@@ -228,7 +228,7 @@ BAD: dict[str, tuple[tuple[object, ...], int, str]] = {
     "no gpu": (("--gpus", 0), 2, "--gpus is 0, which leaves nothing to train on\n  --device cpu"),
     "no meeting": (("--nodes", 2), 2, "--rdzv HOST:"),
     "no head": (("--head", "tcl:3"), 2, "is no head\n  a head is fc | gap"),
-    "rank too large": (("--head", "trl:40,1,1"), 2, "rank 40 of the channels is larger than their number, 32"),
+    "rank too large": (("--head", "trl:80,1,1"), 2, "rank 80 of the channels is larger than their number, 64"),
     "too many ranks": (("--head", "trl:4,1,1,4"), 2, "rank 4 of the classes is larger than their number, 3"),
     "no sweep": (("--sweep", "rank=3"), 2, "write head=fc,tcl:64,3,3"),
     "one head twice": (("--sweep", "head=fc,fc"), 2, "names a head twice"),
@@ -271,7 +271,7 @@ def test_plan_looks_at_the_data(run: Run, images: Path) -> None:
     told = json.loads(ran.out)
     assert (told["batch"], told["n_train"], told["n_scored"], told["scored"]) == (32, 60, 30, "test")
     assert told["steps"] == 10, "one step of 32 in each of ten epochs of 60 images"
-    assert told["net"]["parameters"] == 44_391
+    assert told["net"]["parameters"] == 175_947
     assert told["memory_bytes"] == sum(told["memory"].values())
     assert names(Path()) == ["given"]
 
@@ -336,8 +336,8 @@ def test_sweep_tables_and_draws(run: Run, images: Path, worked: list[Path]) -> N
     assert ran.code == 0, ran.err
     assert [path.name for path in worked] == ["fc", "tcl-8-all-all", "trl-6-1-1", "cp-2"]
     rows = [line.split() for line in ran.out.splitlines()]
-    assert rows[1] == ["fc", "99", "0.0%", "0.500", "99", "90.0%"]
-    assert rows[4] == ["cp:2", "77", "22.2%", "0.500", "99", "80.0%"], "2 * (32 + 1 + 1 + 3) + 3"
+    assert rows[1] == ["fc", "195", "0.0%", "0.500", "99", "90.0%"]
+    assert rows[4] == ["cp:2", "141", "27.7%", "0.500", "99", "80.0%"], "2 * (64 + 1 + 1 + 3) + 3"
     assert ran.out.splitlines()[-2:] == ["Drawn in SWEEP/rank.png.", "SWEEP"]
     assert Path("SWEEP/rank.png").read_bytes().startswith(b"\x89PNG")
     assert {run["data"] for run in _settings("SWEEP")} == {str(Path("SWEEP/data.images.h5").resolve())}
