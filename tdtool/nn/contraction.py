@@ -49,7 +49,7 @@ def _absorb(step: Step, x: Tensor, axes: Labels, weight: Tensor, weight_axes: La
     if step.folds or not after:
         x = _arranged(x, axes, before + after + contracted).reshape(-1, inner)
         if wide < _NARROW:  # long rows: such products are faster, and rounded less
-            matrix = _arranged(weight, weight_axes, step.new + contracted, batched=False).reshape(wide, inner).T
+            matrix = _arranged(weight, weight_axes, step.new + contracted, batched=False).reshape(wide, inner).t()
         else:
             matrix = _arranged(weight, weight_axes, contracted + step.new, batched=False).reshape(inner, wide)
         y = x @ matrix

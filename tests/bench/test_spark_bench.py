@@ -68,7 +68,7 @@ def test_the_model_goes_through_its_first_two_points() -> None:
 
 
 @pytest.mark.spark
-@pytest.mark.slow
+@pytest.mark.study
 def test_an_executor_and_a_python_worker_are_killed(sample_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyspark", reason="needs pyspark: pip install 'tdtool[spark]'")
     store = tmp_path / "sample.corpus.h5"
@@ -79,7 +79,7 @@ def test_an_executor_and_a_python_worker_are_killed(sample_data: Path, tmp_path:
 
 
 @pytest.mark.spark
-@pytest.mark.slow
+@pytest.mark.study
 def test_mllib_fits_what_it_is_given(tmp_path: Path) -> None:
     pytest.importorskip("pyspark", reason="needs pyspark: pip install 'tdtool[spark]'")
     counts = planted_lda(120, 30, 3, alpha0=1, mean_length=20, rng=np.random.default_rng(0)).document_term
@@ -94,7 +94,7 @@ def test_mllib_fits_what_it_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.spark
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_stream_is_read_and_modelled(tmp_path: Path) -> None:
     pytest.importorskip("pyspark", reason="needs pyspark: pip install 'tdtool[spark]'")
     options = argparse.Namespace(documents="400", n_topics=3, seed=0, threads=2, cap=100.0)

@@ -77,7 +77,7 @@ def test_the_peak_is_predicted() -> None:
 
 
 @linux
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize(
     ("net", "batch", "precision", "mode", "optimiser"),
     [
