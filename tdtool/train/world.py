@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import datetime
 import os
@@ -125,6 +126,7 @@ def _joined(world: World) -> Iterator[None]:
     own = _own_store(world)
     place = {} if own is None else {"store": own, "rank": world.rank_id, "world_size": world.world_size}
     dist.init_process_group(backend, timeout=PATIENCE, **place)
+    _keep_for_good(dist.group.WORLD)
     try:
         try:
             yield
@@ -134,6 +136,15 @@ def _joined(world: World) -> Iterator[None]:
         world.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def _keep_for_good(group: object) -> None:
+    """Let nothing free a process group: it ends with the process.
+
+    The last to let go of it is DDP, whose destructor holds the interpreter's lock while it waits for gloo's threads;
+    one of these may be waiting for that lock, to let go of its last tensor, and then neither goes on.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
 
 
 def _keep_to_this_machine(world: World) -> None:
