@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,11 @@ _BLOCK_BYTES = 1 << 24
 _NAMED = 5  # bad images that an error names
 
 
-class StoredImages(NamedTuple):
-    """What was written. splits : number of images of each; height, width : of all images, None where they differ."""
+@dataclasses.dataclass(frozen=True)
+class StoredImages:
+    """What was written. description, notes : what was found, in words; splits : images of each; encoding : "pixels" or
+    "files"; height, width : of all images, None where they differ.
+    """
 
     path: Path
     description: str

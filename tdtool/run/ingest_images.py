@@ -9,27 +9,16 @@ from typing import Any
 
 from tdtool import log
 from tdtool.config import ImagesConfig
+from tdtool.data.image_ingest import StoredImages, ingest
 from tdtool.data.image_store import ImageSet, is_images, open_images
-from tdtool.data.ledger import Ledger
 from tdtool.run.corpora import is_store
 from tdtool.run.machine import available_cores
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageIngestResult:
-    """What was read. description, notes : what was found, in words; splits : images of each; encoding : "pixels" or
-    "files"; height, width : of all images, None where they differ."""
+class ImageIngestResult(StoredImages):
+    """What was written, and in how many seconds."""
 
-    path: Path
-    description: str
-    notes: tuple[str, ...]
-    n_images: int
-    classes: tuple[str, ...]
-    splits: dict[str, int]
-    encoding: str
-    height: int | None
-    width: int | None
-    ledger: Ledger
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -45,11 +34,9 @@ def ingest_images(
     Raises InputError for what holds no labelled images, is damaged, or has more bad images than the configuration
     allows; UsageError for settings that contradict each other.
     """
-    from tdtool.data.image_ingest import ingest
-
     start = time.perf_counter()
     stored = ingest(source, Path(output), config, workers=workers or available_cores(), force=force)
-    return ImageIngestResult(**stored._asdict(), seconds=time.perf_counter() - start)
+    return ImageIngestResult(**vars(stored), seconds=time.perf_counter() - start)
 
 
 def images_of(source: str, scratch: Path, *, config: ImagesConfig | None = None) -> ImageSet:
