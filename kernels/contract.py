@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.kernels.contract_equation import Equation, index_sizes, output_shape, pairwise_path, parse
 from tdtool.kernels.contract_explain import explain
+from tdtool.kernels.contract_gpu import contract_on_gpu
 from tdtool.kernels.contract_pairwise import Step, ready_step
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.gemm_packed import workspace
 from tdtool.kernels.plan import make_plan
 
@@ -37,15 +39,16 @@ def contract(
 ) -> Array:
     """Sum the product of `operands` over the indices that the output of `equation` does not have.
 
-    operands : arrays of any order and strides: float32, float64, complex64, complex128 (mixed ones are converted to the
-    common dtype, whole numbers to float64). An index may occur in any of them, also twice in one (its diagonal).
+    operands : arrays of any order and strides, all on the host or all on the GPU: float32, float64, complex64,
+    complex128 (mixed ones are converted to the common dtype, whole numbers to float64). An index may occur in any of
+    them, also twice in one (its diagonal).
     out : array of the result's shape and dtype, any strides, to write to; it may overlap the operands.
     threads : at most so many; by default as many as BLAS may use (OPENBLAS_NUM_THREADS, threadpoolctl's limits).
-    Returns a C-ordered array, or `out`. Nothing as large as an operand is allocated beside it, unless the operands'
-    dtypes differ, or an intermediate result of three or more operands needs it.
+    Returns a C-ordered array where the operands are, or `out`. Nothing as large as an operand is allocated beside it,
+    unless the operands' dtypes differ, or an intermediate result of three or more operands needs it.
 
     Raises ValueError for an equation that cannot be read, sizes that differ, a dtype or `out` that does not fit;
-    TypeError for arrays of a library that has no kernels here.
+    TypeError for arrays of a library that has no kernels here, and for arrays of the host beside arrays of the GPU.
 
     Source: Shi, Niranjan, Anandkumar, Cecka 2016, "Tensor contractions with extended BLAS kernels on CPU and GPU".
     """
@@ -62,6 +65,9 @@ def contract(
             step = _ready.get(_key(equation, left, right))
             if step is not None:
                 return _again(equation, step, left, right)
+    gpu = next(filter(None, map(owner, operands)), None)
+    if gpu is not None:
+        return cast(Array, contract_on_gpu(gpu, equation, operands, out, threads, blas))
     return _EXECUTORS[_library(operands)](equation, operands, out, threads, blas)
 
 

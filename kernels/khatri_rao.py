@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_array
+
 Array = NDArray[Any]
 
 
@@ -15,6 +17,7 @@ def khatri_rao(matrices: Sequence[Array]) -> Array:
     """Column-wise Kronecker product of (I, R), (J, R), ... -> (I J ..., R), the first matrix's rows slowest.
 
     Row i*J + j of the product of two is left[i] * right[j]. float32, float64 or complex; other numbers become float64.
+    Matrices of the host, or all of a GPU, where the product is then.
     ValueError: no matrix, one that is not a matrix, or different numbers of columns.
 
     Source: Kolda and Bader 2009, "Tensor decompositions and applications", section 2.6.
@@ -32,7 +35,7 @@ def khatri_rao(matrices: Sequence[Array]) -> Array:
 
 
 def _matrix(position: int, matrix: Array) -> Array:
-    array = np.asarray(matrix)
+    array = as_array(matrix)
     if array.ndim != 2:
         raise ValueError(f"matrix {position} of the product has shape {array.shape}; it needs (size, rank)")
     return array if array.dtype.kind in "fc" else array.astype(np.float64)

@@ -2,6 +2,9 @@
 
 Letters: N order, I_n size of mode n, J rows of a matrix. float32, float64, complex64 and complex128 stay what they are
 (mixed ones meet in the wider); whole numbers become float64.
+
+A tensor of a GPU stays there, and so does what is as large as one; matrices may lie there or on the host, and are best
+of the tensor's dtype (a tensor of a narrower one is copied). What is as small as a Gram matrix comes back to the host.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_owned, to_host
+from tdtool.kernels.device_gpu import owner
+from tdtool.kernels.modes_gpu import gram_on_gpu, mode_dot_on_gpu, norm_on_gpu
 from tdtool.kernels.operands import checked_mode, floating, memory_order, merged
 from tdtool.kernels.skinny import multiply_left, multiply_right
 from tdtool.kernels.sparse_tensor import SparseTensor, sparse_gram
@@ -63,8 +69,14 @@ def mode_dot(tensor: Array, matrix: Array, mode: int, *, transpose: bool = False
             f"the matrix for mode {mode} has shape {matrix.shape}; a tensor of {tensor.shape} needs {need}"
         )
     matrix = matrix.T if transpose else matrix
-    dtype = np.result_type(tensor, matrix)
+    dtype = np.result_type(tensor.dtype, matrix.dtype)
     shape = (*tensor.shape[:mode], matrix.shape[0], *tensor.shape[mode + 1 :])
+    gpu = owner(tensor)
+    if gpu is not None:
+        if out is not None and (out.shape != shape or out.dtype != dtype):
+            raise ValueError(f"out is {out.dtype} of shape {out.shape}; the product is {dtype} of shape {shape}")
+        wide = tensor.astype(dtype, copy=False)
+        return mode_dot_on_gpu(gpu, wide, as_owned(matrix, dtype, tensor), mode, out)
     if out is None:
         out = np.empty_like(tensor, dtype, shape=shape)
     elif out.shape != shape or out.dtype != dtype:
@@ -126,6 +138,9 @@ def gram(tensor: Array | SparseTensor, mode: int) -> Array:
         return sparse_gram(tensor, mode)
     tensor = floating(tensor)
     mode = checked_mode(mode, tensor.ndim)
+    gpu = owner(tensor)
+    if gpu is not None:
+        return to_host(gram_on_gpu(gpu, tensor, mode))
     size = tensor.shape[mode]
     flipped = tensor.strides[mode] < 0
     axes, slices = memory_order(tensor)
@@ -143,6 +158,9 @@ def norm(tensor: Array | SparseTensor) -> float:
     if isinstance(tensor, SparseTensor):
         return tensor.norm()
     tensor = floating(tensor)
+    gpu = owner(tensor)
+    if gpu is not None:
+        return norm_on_gpu(gpu, tensor)
     if not pays(tensor.size * READING):
         return math.sqrt(math.fsum(_squares(tensor)))
     axis = max(range(tensor.ndim), key=lambda axis: abs(tensor.strides[axis]) * (tensor.shape[axis] > 1))

@@ -23,7 +23,8 @@ def mttkrp(tensor: Array | SparseTensor, factors: Sequence[Array], mode: int) ->
 
     factors : N arrays (I_n, R); of factors[mode] only the shape and the type count. A dense tensor may have any strides
     and is not copied; the workspace is bounded. As many threads share the work as `threads.using` allows; the result
-    does not depend on them.
+    does not depend on them. Of a tensor of a GPU the product is made there, in the tensor's precision, and comes back
+    to the host; the factors may lie on either.
     ValueError: sizes that do not match, no such mode.
 
     Source: Bader and Kolda 2007, "Efficient MATLAB computations with sparse and factored tensors", section 5.

@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_owned, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.mttkrp_cpu import add_over_first
+from tdtool.kernels.mttkrp_gpu import dense_mttkrp_on_gpu
 from tdtool.kernels.operands import memory_order, merged
 from tdtool.kernels.skinny import multiply_left, multiply_right
 from tdtool.kernels.threads import READING, blocks, pays, run_parallel, tree_sum
@@ -33,6 +36,9 @@ _ROWS, _SMALL_SUMS = 16, 8
 
 def dense_mttkrp(tensor: Array, factors: Sequence[Array], mode: int) -> Array:
     """unfold(tensor, mode) @ khatri_rao(the other factors in order): (I_n, R). Checked operands, any strides."""
+    gpu = owner(tensor)
+    if gpu is not None:
+        return to_host(dense_mttkrp_on_gpu(gpu, tensor, [as_owned(f, tensor.dtype, tensor) for f in factors], mode))
     dtype = np.result_type(tensor, *factors)
     out = np.zeros(factors[mode].shape, dtype)
     if tensor.size and out.size:

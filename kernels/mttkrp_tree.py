@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_owned, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.khatri_rao import khatri_rao
 from tdtool.kernels.mttkrp_cpu import add_over_first, add_over_second
 from tdtool.kernels.mttkrp_dense import dense_mttkrp
+from tdtool.kernels.mttkrp_gpu import sum_of_rows, times
 from tdtool.kernels.operands import checked_factors
 from tdtool.kernels.skinny import multiply_left, multiply_rows
 from tdtool.kernels.threads import READING, blocks, pays, run_parallel, tree_sum
@@ -55,12 +58,15 @@ def tree_sweep(
             factors[kept[0]] = update(kept[0], dense_mttkrp(tensor, arrays, kept[0]))
             continue
         matrix = stored.reshape(math.prod(tensor.shape[mode] for mode in (high if backwards else low)), -1)
-        partial = _times(matrix, _product(factors, summed, backwards), (kept is low) != backwards)
+        partial = _times(matrix, _product(factors, summed, backwards, matrix), (kept is low) != backwards)
         _descend(partial, kept, factors, update, backwards)
 
 
 def _times(matrix: Array, product: Array, kept_first: bool) -> Array:
     """matrix @ product : (P, R), or matrix.T @ product : (S, R)."""
+    gpu = owner(matrix)
+    if gpu is not None:
+        return times(gpu, matrix if kept_first else matrix.T, product)
     dtype = np.result_type(matrix, product)
     n_rows, n_columns = matrix.shape
     rank = product.shape[1]
@@ -93,23 +99,32 @@ def _descend(
 ) -> None:
     """Update the factors of `modes` from the tensor times all other factors. partial : (product of their sizes, R)."""
     if len(modes) == 1:
-        factors[modes[0]] = update(modes[0], partial)
+        factors[modes[0]] = update(modes[0], to_host(partial))
         return
     low, high = modes[: len(modes) // 2], modes[len(modes) // 2 :]
     for kept, summed in ((low, high), (high, low)):
-        product = _product(factors, summed, backwards)
-        kept_first = (kept is low) != backwards
-        first = len(partial) // len(product) if kept_first else len(product)
-        out = np.zeros((len(partial) // len(product), partial.shape[1]), np.result_type(partial, product))
-        add = add_over_second if kept_first else add_over_first
-        shared = (partial.reshape(first, -1, partial.shape[1]), product, out)
-        if pays(partial.size * READING):
-            shares = blocks(len(out), partial.size * READING, least=_COLUMNS)
-            run_parallel([functools.partial(add, *shared, part.start, part.stop) for part in shares])
-        else:
-            add(*shared, 0, len(out))
-        _descend(out, kept, factors, update, backwards)
+        product = _product(factors, summed, backwards, partial)
+        _descend(_weighted(partial, product, (kept is low) != backwards), kept, factors, update, backwards)
 
 
-def _product(factors: Sequence[Array], modes: Sequence[int], backwards: bool) -> Array:
-    return khatri_rao([factors[mode] for mode in (reversed(modes) if backwards else modes)])
+def _weighted(partial: Array, product: Array, kept_first: bool) -> Array:
+    """Sums over the second half of the rows of partial (P S, R) with weights (S, R), or over the first with (P, R)."""
+    n_rows, rank = len(partial) // len(product), partial.shape[1]
+    blocked = partial.reshape(n_rows if kept_first else len(product), -1, rank)
+    gpu = owner(partial)
+    if gpu is not None:
+        return sum_of_rows(gpu, blocked, product, over_first=not kept_first)
+    out = np.zeros((n_rows, rank), np.result_type(partial, product))
+    add = add_over_second if kept_first else add_over_first
+    if pays(partial.size * READING):
+        shares = blocks(n_rows, partial.size * READING, least=_COLUMNS)
+        run_parallel([functools.partial(add, blocked, product, out, part.start, part.stop) for part in shares])
+    else:
+        add(blocked, product, out, 0, n_rows)
+    return out
+
+
+def _product(factors: Sequence[Array], modes: Sequence[int], backwards: bool, other: Array) -> Array:
+    """The Khatri-Rao product of the factors of `modes`; where `other` lies, and in its dtype, when that is a GPU."""
+    chosen = [factors[mode] for mode in (reversed(modes) if backwards else modes)]
+    return khatri_rao(chosen if owner(other) is None else [as_owned(factor, other.dtype, other) for factor in chosen])

@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_array
+
 Array = NDArray[Any]
 
 
 def floating(array: Array, name: str = "tensor") -> Array:
-    """`array` as float32, float64, complex64 or complex128, other real numbers as float64. ValueError: no numbers."""
-    array = np.asarray(array)
+    """`array` as float32, float64, complex64 or complex128, other real numbers as float64; where it lies.
+
+    ValueError: no numbers.
+    """
+    array = as_array(array)
     if array.dtype.char in "fdFD" and array.dtype.isnative:
         return array
     if array.dtype.kind in "biuf":

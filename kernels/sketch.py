@@ -8,6 +8,9 @@ answer is the median over the repeats. In each, the variance of T(u, v, w) is ||
 
 Memory is O(B L) beyond the answers: columns are treated in blocks. Fourier transforms run on as many threads as
 `scipy.fft.set_workers` allows, and give the same bits on any.
+
+Sketches of tensors of a GPU are made and kept there (sketch_gpu.py). Their answers come back to the host; what they
+are asked about may lie on either side.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from tdtool.kernels import sketch_cpu
+from tdtool.kernels import sketch_cpu, sketch_gpu
+from tdtool.kernels.arrays import like
+from tdtool.kernels.device_gpu import Gpu, owner
 from tdtool.kernels.hashing import HashFamily, hash_family
 from tdtool.kernels.sparse_tensor import SparseTensor
 
@@ -35,6 +40,9 @@ def count_sketch(matrix: NDArray[Any], family: HashFamily) -> NDArray[Any]:
     """
     if matrix.ndim != 2 or matrix.shape[0] != family.size:
         raise ValueError(f"the hash functions are for {family.size} rows; the matrix is of shape {matrix.shape}")
+    gpu = owner(matrix)
+    if gpu is not None:
+        return sketch_gpu.count_sketch(gpu, matrix, family)
     vectors = np.ascontiguousarray(matrix.T)
     out = np.zeros((family.n_hashes, vectors.shape[0], family.hash_length), vectors.dtype)
     for repeat in range(family.n_hashes):
@@ -44,7 +52,7 @@ def count_sketch(matrix: NDArray[Any], family: HashFamily) -> NDArray[Any]:
 
 def spectra(matrix: NDArray[Any], family: HashFamily) -> NDArray[Any]:
     """Fourier transforms of the count sketches of the columns of `matrix` (n, R): (B, R, L // 2 + 1) complex."""
-    return np.asarray(fft.rfft(count_sketch(matrix, family), axis=-1, overwrite_x=True))
+    return _transform(count_sketch(matrix, family))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +85,10 @@ class TensorSketch:
     def inner(self, factors: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Estimates of T(a_r, b_r, ...) for the columns of N matrices (I_n, R): (R,)."""
         rank = self._check(factors, None)
-        found = np.empty(rank, np.float64)
-        for block in column_blocks(rank, self.hashes[0], len(self.hashes) + 1):
-            product = _product([_columns(factors, self.hashes, mode, block, None) for mode in range(len(factors))])
-            found[block] = np.median(parseval(self.spectrum, product, self.hashes[0].hash_length), axis=0)
+        found, factors = np.empty(rank, np.float64), [like(factor, self.spectrum) for factor in factors]
+        for block in column_blocks(rank, self.hashes[0], len(self.hashes) + 1, owner(self.spectrum)):
+            columns = [_columns(factors, self.hashes, mode, block, None) for mode in range(len(factors))]
+            found[block] = np.median(parseval(self.spectrum, columns, self.hashes[0].hash_length), axis=0)
         return found
 
     def mttkrp(
@@ -94,10 +102,12 @@ class TensorSketch:
         rank = self._check(factors, mode)
         family = self.hashes[mode]
         others = [m for m in range(len(self.hashes)) if m != mode]
-        out = np.empty((rank, family.size), np.result_type(np.float32, *(factors[m] for m in others)))
-        for block in column_blocks(rank, family, len(others) + 2):
-            product = _product([_columns(factors, self.hashes, m, block, kept) for m in others])
-            read_off(self.spectrum, product, family, out[block])
+        out = np.empty((rank, family.size), np.result_type(np.float32, *(factors[m].dtype for m in others)))
+        if kept is None:
+            factors = [like(factor, self.spectrum) for factor in factors]
+        for block in column_blocks(rank, family, len(others) + 2, owner(self.spectrum)):
+            columns = [_columns(factors, self.hashes, m, block, kept) for m in others]
+            read_off(self.spectrum, columns, family, out[block])
         return out.T
 
     def _check(self, factors: Sequence[NDArray[Any]], mode: int | None) -> int:
@@ -117,17 +127,29 @@ def draw_hashes(
     return tuple(hash_family(size, hash_length, n_hashes, rng=rng) for size in shape)
 
 
-def tensor_sketch(tensor: NDArray[Any] | SparseTensor, hashes: Sequence[HashFamily]) -> TensorSketch:
-    """Sketch of a dense tensor (any strides, float32 or float64) or of a sparse one; nothing of its size is copied."""
+def tensor_sketch(
+    tensor: NDArray[Any] | SparseTensor, hashes: Sequence[HashFamily], *, gpu: Gpu | None = None
+) -> TensorSketch:
+    """Sketch of a dense tensor (any strides, float32 or float64) or of a sparse one; nothing of its size is copied.
+
+    gpu : where a sparse tensor is sketched; a dense one is where it lies.
+    """
     hashes = tuple(hashes)
     if tensor.shape != tuple(family.size for family in hashes):
         raise ValueError(f"hash functions for {[f.size for f in hashes]} do not match a tensor of shape {tensor.shape}")
     if isinstance(tensor, SparseTensor):
-        return TensorSketch(hashes, _transform(_sparse(tensor, hashes)))
+        if gpu is None:
+            return TensorSketch(hashes, _transform(_sparse(tensor, hashes)))
+        return TensorSketch(
+            hashes, _transform(sketch_gpu.entries_sketch(gpu, tensor.coordinates, tensor.values, hashes))
+        )
     if tensor.ndim == 0 or tensor.dtype.kind != "f":
         raise ValueError(
             f"cannot sketch a tensor of order {tensor.ndim} and type {tensor.dtype}: it takes real numbers"
         )
+    gpu = owner(tensor)
+    if gpu is not None:
+        return TensorSketch(hashes, _transform(sketch_gpu.dense_sketch(gpu, tensor, hashes)))
     return TensorSketch(hashes, _transform(_dense(tensor, hashes)))
 
 
@@ -140,15 +162,20 @@ def kruskal_sketch(
 ) -> TensorSketch:
     """Sketch of sum_r weights_r a_r (x) b_r (x) ...: weights (R,), factors (I_n, R); one transform for each column.
 
-    kept : the `spectra` of the factors, where they are at hand.
+    kept : the `spectra` of the factors, where they are at hand; the sketch is made where these, or the factors, lie.
     """
     hashes = tuple(hashes)
-    first = hashes[0]
-    total = np.zeros((first.n_hashes, first.hash_length // 2 + 1), np.result_type(factors[0], np.complex64))
-    for block in column_blocks(weights.size, first, len(hashes) + 1):
-        product = _product([_columns(factors, hashes, mode, block, kept) for mode in range(len(hashes))])
+    first, gpu = hashes[0], owner((factors if kept is None else kept)[0])
+    shape, kind = (first.n_hashes, first.hash_length // 2 + 1), np.result_type(factors[0].dtype, np.complex64)
+    total = np.zeros(shape, kind) if gpu is None else gpu.zeros(shape, np.complex128)
+    for block in column_blocks(weights.size, first, len(hashes) + 1, gpu):
+        columns = [_columns(factors, hashes, mode, block, kept) for mode in range(len(hashes))]
+        if gpu is not None:
+            sketch_gpu.add_products(gpu, columns, like(weights[block], total), total)
+            continue
+        product = _product(columns)
         total += np.einsum("brf,r->bf", product, weights[block].astype(product.real.dtype))
-    return TensorSketch(hashes, total)
+    return TensorSketch(hashes, total.astype(kind, copy=False))
 
 
 def _dense(tensor: NDArray[Any], hashes: tuple[HashFamily, ...]) -> NDArray[Any]:
@@ -200,13 +227,17 @@ def _sparse(tensor: SparseTensor, hashes: tuple[HashFamily, ...]) -> NDArray[Any
 
 
 def _transform(sketch: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(fft.rfft(sketch, axis=-1))
+    """Along the last mode; the sketch is not needed any more."""
+    gpu = owner(sketch)
+    if gpu is not None:
+        return sketch_gpu.transform(gpu, sketch)
+    return np.asarray(fft.rfft(sketch, axis=-1, overwrite_x=True))
 
 
-def column_blocks(n_columns: int, family: HashFamily, n_copies: int) -> Iterator[slice]:
+def column_blocks(n_columns: int, family: HashFamily, n_copies: int, gpu: Gpu | None = None) -> Iterator[slice]:
     """Columns whose spectra, `n_copies` of them in double precision, fit in the working memory; at least one."""
     bytes_a_column = 8 * n_copies * family.n_hashes * family.hash_length
-    width = max(1, _BLOCK_BYTES // bytes_a_column)
+    width = max(1, (_BLOCK_BYTES if gpu is None else sketch_gpu.block_bytes(gpu)) // bytes_a_column)
     for start in range(0, n_columns, width):
         yield slice(start, min(start + width, n_columns))
 
@@ -230,9 +261,15 @@ def _product(factors: list[NDArray[Any]]) -> NDArray[Any]:
     return total
 
 
-def parseval(spectrum: NDArray[Any], product: NDArray[Any], hash_length: int) -> NDArray[Any]:
-    """Inner products over the places, (B, R), from transforms (B, F) and (B, R, F)."""
-    weighted = parseval_weights(hash_length) * spectrum
+def parseval(spectrum: NDArray[Any], factors: list[NDArray[Any]], hash_length: int) -> NDArray[Any]:
+    """Inner products over the places, (B, R) of the host, of a sketch with a product of sketches of columns.
+
+    spectrum : (B, F) transform; factors : one or more transforms (B, R, F).
+    """
+    gpu = owner(spectrum)
+    if gpu is not None:
+        return gpu.to_host(sketch_gpu.inner_products(gpu, spectrum, factors, hash_length))
+    weighted, product = parseval_weights(hash_length) * spectrum, _product(factors)
     return np.asarray(np.einsum("bf,brf->br", weighted, product.conj()).real)
 
 
@@ -247,17 +284,32 @@ def parseval_weights(hash_length: int) -> NDArray[np.float64]:
 
 def squared_norm(spectrum: NDArray[Any], hash_length: int) -> float:
     """Median over the repeats of the sum of squares over the places; spectrum : (B, L // 2 + 1)."""
-    return float(np.median(parseval(spectrum, spectrum[:, None], hash_length)))
+    return float(np.median(parseval(spectrum, [spectrum[:, None]], hash_length)))
 
 
-def read_off(spectrum: NDArray[Any], product: NDArray[Any], family: HashFamily, out: NDArray[Any]) -> None:
-    """out (R, n) = median of what the sketch holds for each index of the free mode, the others fixed by `product`."""
+def read_off(spectrum: NDArray[Any], factors: list[NDArray[Any]], family: HashFamily, out: NDArray[Any]) -> None:
+    """out (R, n) of the host = median of what the sketch holds for each index of the free mode.
+
+    factors : transforms (B, R, F) of what fixes the other modes.
+    """
+    gpu = owner(spectrum)
+    if gpu is not None:
+        gather(sketch_gpu.correlate(gpu, spectrum, factors), family, out)
+        return
+    product = _product(factors)
     np.conjugate(product, out=product)
     product *= spectrum[:, None, :].astype(product.dtype, copy=False)
     gather(product, family, out)
 
 
 def gather(columns: NDArray[Any], family: HashFamily, out: NDArray[Any]) -> None:
-    """out (R, n): median over the repeats of the places of every index; columns : (B, R, F) transforms, overwritten."""
+    """out (R, n) of the host: median over the repeats of the places of every index.
+
+    columns : (B, R, F) transforms, overwritten.
+    """
+    gpu = owner(columns)
+    if gpu is not None:
+        out[...] = gpu.to_host(sketch_gpu.gather(gpu, columns, family))
+        return
     sketches = fft.irfft(columns, family.hash_length, axis=-1, overwrite_x=True)
     sketch_cpu.gather_median(sketches, family.buckets, family.signs, out)

@@ -166,6 +166,15 @@ class SparkConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """What tensors, corpora and graphs are worked on with. gpu_memory in bytes."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one that can be used
+    gpu_memory: int | None = None  # that arrays on the GPU may take; None: what is free
+    tf32: bool = False  # products of float32 on the GPU round their factors to ten bits
+
+
+@dataclasses.dataclass(frozen=True)
 class ImagesConfig:
     """How images become a store."""
 

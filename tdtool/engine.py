@@ -89,6 +89,37 @@ class LocalEngine:
         for index, state in enumerate(self._state):
             yield self.corpus.rows(index), state[name]
 
+    def keep_rows(self, name: str, start: int, array: NDArray[Any]) -> None:
+        """Keep an array with a row per document, of those from `start` on: parts of partitions, or several."""
+        for index, part in self._overlaps(start, start + array.shape[0]):
+            first, last = self.corpus.starts[index : index + 2]
+            rows = array[max(first - start, 0) : last - start]
+            if rows.shape[0] < last - first:
+                old = self._state[index].get(name)
+                if old is None or old.shape[1:] != rows.shape[1:] or old.dtype != rows.dtype:
+                    self._keep(index, name, np.zeros((last - first, *rows.shape[1:]), rows.dtype))
+                self._state[index][name][part] = rows
+            else:
+                self._keep(index, name, rows)
+
+    def kept_rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """The rows of a kept array for documents start ... stop - 1, which a step has kept (see `keeps`)."""
+        found = [self._state[index][name][part] for index, part in self._overlaps(start, stop)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def keeps(self, name: str, start: int, stop: int) -> bool:
+        """Whether there is a kept array for documents start ... stop - 1."""
+        return all(name in self._state[index] for index, _ in self._overlaps(start, stop))
+
+    def _overlaps(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """(partition, which of its documents) of documents start ... stop - 1."""
+        starts = self.corpus.starts
+        index = int(np.searchsorted(starts, start, side="right")) - 1
+        while start < stop:
+            first, last = int(starts[index]), int(starts[index + 1])
+            yield index, slice(start - first, min(stop, last) - first)
+            start, index = last, index + 1
+
     def drop(self, *names: str) -> None:
         """Forget arrays that steps kept."""
         for index in range(len(self._state)):

@@ -38,6 +38,10 @@ class ResourceError(TdtoolError):
     exit_code = 4
 
 
+class GpuError(ResourceError):
+    """The GPU that was asked for cannot be used, has too little memory, or has failed (exit code 4)."""
+
+
 class MissingExtraError(TdtoolError):
     """An optional package was asked for and is not installed; the hint is the pip command (exit code 1)."""
 

@@ -173,7 +173,10 @@ def build(checkout: Path, kind: str) -> set[str]:
 def test_wheel_holds_the_kernels_and_no_package_of_general_name(checkout: Path) -> None:
     names = build(checkout, "wheel")
     assert {name.partition("/")[0] for name in names} == {"tdtool", f"tdtool-{tdtool.__version__}.dist-info"}
-    files = {f"tdtool/kernels/{path.name}" for path in (REPOSITORY / "kernels").glob("*.py")}
+    folder = REPOSITORY / "kernels"
+    kernels = [path for path in folder.iterdir() if path.suffix in (".py", ".cu", ".cuh")]
+    files = {f"tdtool/kernels/{path.name}" for path in kernels}
+    assert any(path.suffix == ".cuh" for path in kernels)
     assert files | {"tdtool/jobs/__init__.py", "tdtool/py.typed", "tdtool/cli/topics.py"} <= names
 
 

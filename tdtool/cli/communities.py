@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tdtool.cli import options
+from tdtool.cli.device_options import device_options
 from tdtool.cli.graph_options import graph_options
 from tdtool.cli.moments_options import asked_number, check_applies
 from tdtool.cli.options import Command, NumberOrAuto, option
 from tdtool.cli.output import say, say_json
 from tdtool.cli.spark_options import spark_options
-from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig
+from tdtool.config import CommunitiesConfig, ComputeConfig, GraphConfig, SparkConfig
 
 if TYPE_CHECKING:
     from tdtool.run.communities import CommunitiesResult
@@ -131,6 +132,7 @@ _method_options = options.combined(
 @options.workers
 @options.array_memory
 @spark_options
+@device_options
 @options.common
 @click.pass_context
 def communities(
@@ -148,6 +150,7 @@ def communities(
     workers: int | None,
     memory: int | None,
     spark: SparkConfig | None,
+    compute: ComputeConfig,
     **settings: Any,
 ) -> None:
     """Find the overlapping communities of a graph.
@@ -155,8 +158,10 @@ def communities(
     GRAPH is an edge list (names or numbers, perhaps weights), a table, a Matrix Market, METIS, GraphML, GML, Parquet
     or .npz file, plain or compressed; a graph from `tdtool ingest`; or - for standard input.
     """
+    from tdtool import log
     from tdtool.run.communities import find_communities
     from tdtool.run.delivery import delivered
+    from tdtool.run.device import on_device
     from tdtool.run.moments import moments_kind
     from tdtool.run.outputs import check_outputs
 
@@ -166,22 +171,26 @@ def communities(
     with delivered(output, graph, "communities", force=force) as to:
         check_outputs([graph], to.path, exports, force=force, graph=True)
         if moments_kind(graph) is not None:
+            if compute.device == "cuda":
+                log.note("moments are small: the CPU finds communities in them")
             result = _of_moments(context, graph, to.path, exports, workers=workers, force=force)
         elif dry_run:
             _plan(as_json, graph, graph=graph_config, communities=config, workers=workers, memory=memory)
             return
         else:
-            result = find_communities(
-                graph,
-                to.path,
-                graph=graph_config,
-                communities=config,
-                workers=workers,
-                memory=memory,
-                spark=spark,
-                force=force,
-                exports=tuple(map(str, exports)),
-            )
+            with on_device(compute) as gpu:
+                result = find_communities(
+                    graph,
+                    to.path,
+                    graph=graph_config,
+                    communities=config,
+                    workers=workers,
+                    memory=memory,
+                    spark=spark,
+                    gpu=gpu,
+                    force=force,
+                    exports=tuple(map(str, exports)),
+                )
     _say(as_json, dataclasses.replace(result, path=to.place), n_top)
 
 

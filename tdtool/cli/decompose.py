@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tdtool.cli import options
+from tdtool.cli.device_options import device_options
 from tdtool.cli.options import Command, NumberOrAuto, option
 from tdtool.cli.output import say, say_json
-from tdtool.config import DecomposeConfig, TensorConfig
+from tdtool.config import ComputeConfig, DecomposeConfig, TensorConfig
 
 if TYPE_CHECKING:
     from tdtool.run.decompose import DecomposeResult
@@ -168,6 +169,7 @@ _tensor_options = options.combined(
 @option("--dry-run", section="Output", is_flag=True, help="Read the tensor, say what a run would take, and stop.")
 @options.as_json
 @options.force
+@device_options
 @options.seed
 @options.workers
 @options.array_memory
@@ -183,6 +185,7 @@ def decompose(
     dry_run: bool,
     as_json: bool,
     force: bool,
+    compute: ComputeConfig,
     workers: int | None,
     memory: int | None,
     **settings: Any,
@@ -193,6 +196,7 @@ def decompose(
     row for each value or a labelled table; plain or compressed; or - for standard input. NaN is a missing value.
     """
     from tdtool.run import decompose as run
+    from tdtool.run.device import on_device
     from tdtool.run.outputs import check_outputs, default_output
 
     source = TensorConfig(**{name: settings.pop(name) for name in ("format", "key", "mask", "columns", "value")})
@@ -207,16 +211,18 @@ def decompose(
     if dry_run:
         _plan(as_json, tensor, tensor=source, decompose=config, workers=workers, memory=memory)
         return
-    result = run.decompose(
-        tensor,
-        output,
-        tensor=source,
-        decompose=config,
-        workers=workers,
-        memory=memory,
-        force=force,
-        exports=tuple(map(str, exports)),
-    )
+    with on_device(compute) as gpu:
+        result = run.decompose(
+            tensor,
+            output,
+            tensor=source,
+            decompose=config,
+            workers=workers,
+            memory=memory,
+            gpu=gpu,
+            force=force,
+            exports=tuple(map(str, exports)),
+        )
     if as_json:
         say_json(result.as_dict(n_top))
     else:

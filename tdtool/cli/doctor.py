@@ -16,13 +16,19 @@ from tdtool.cli.output import say, say_json
         ("tdtool doctor --bench", "and how fast this machine multiplies, copies and writes"),
     ),
 )
-@option("--bench", section="Output", is_flag=True, help="Measure matrix products, memory, FFT and disk (8 seconds).")
+@option(
+    "--bench",
+    section="Output",
+    is_flag=True,
+    help="Measure matrix products, memory, FFT and disk, and the GPU (8 seconds each).",
+)
 @options.as_json
 @options.common
 def doctor(bench: bool, as_json: bool) -> None:
     """Describe this machine and installation.
 
-    Versions, cores, memory, disk, the BLAS in use, and the optional extras with the line that installs each.
+    Versions, cores, memory, disk, the BLAS in use, the optional extras with the line that installs each, and the GPU or
+    why there is none.
     """
     from tdtool.report import tables
     from tdtool.run.doctor import examine

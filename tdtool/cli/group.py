@@ -19,7 +19,7 @@ Completion of commands and options in your shell:
   zsh    eval "$(_TDTOOL_COMPLETE=zsh_source tdtool)"      in ~/.zshrc
   fish   _TDTOOL_COMPLETE=fish_source tdtool | source      in ~/.config/fish/completions/tdtool.fish
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input, 4 out of memory or disk, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input, 4 no memory, disk or GPU, 130 interrupted, 143 terminated.
 
 Example:
   tdtool topics corpus/

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from tdtool.cli import options
+from tdtool.cli.device_options import device_options
 from tdtool.cli.options import Command
 from tdtool.cli.output import say, say_json
 from tdtool.cli.spark_options import spark_options
-from tdtool.config import SourceConfig, SparkConfig
+from tdtool.config import ComputeConfig, SourceConfig, SparkConfig
 
 
 @click.command(
@@ -29,6 +30,7 @@ from tdtool.config import SourceConfig, SparkConfig
 @options.force
 @options.source_options
 @spark_options
+@device_options
 @options.workers
 @options.memory
 @options.common
@@ -41,6 +43,7 @@ def infer(
     force: bool,
     source_config: SourceConfig,
     spark: SparkConfig | None,
+    compute: ComputeConfig,
     workers: int | None,
     memory: int | None,
 ) -> None:
@@ -51,22 +54,25 @@ def infer(
     """
     from tdtool.report import tables
     from tdtool.run.delivery import delivered
+    from tdtool.run.device import on_device
     from tdtool.run.infer import infer_documents
     from tdtool.run.outputs import check_outputs
 
     with delivered(output, corpus, "documents", force=force) as to:
         check_outputs([model, corpus], to.path, exports, force=force)
-        result = infer_documents(
-            model,
-            corpus,
-            to.path,
-            source=source_config,
-            workers=workers,
-            memory=memory,
-            spark=spark,
-            force=force,
-            exports=tuple(map(str, exports)),
-        )
+        with on_device(compute) as gpu:
+            result = infer_documents(
+                model,
+                corpus,
+                to.path,
+                source=source_config,
+                workers=workers,
+                memory=memory,
+                spark=spark,
+                gpu=gpu,
+                force=force,
+                exports=tuple(map(str, exports)),
+            )
     result = dataclasses.replace(result, path=to.place)
     if as_json:
         say_json(result.as_dict())

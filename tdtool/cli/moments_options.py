@@ -23,7 +23,7 @@ _FOR_ALL, _FOR_DOCUMENTS, _FOR_GRAPHS = (
     ("tau",),
 )
 #: Sections of options that mean something for a file of moments.
-_ALWAYS = ("Output", "Common")
+_ALWAYS = ("Output", "Common", "Device")
 
 _options = combined(
     option(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tdtool.cli import options
+from tdtool.cli.device_options import device_options
 from tdtool.cli.moments_options import asked_number, check_applies, given
 from tdtool.cli.options import Command, NumberOrAuto, option
 from tdtool.cli.output import say, say_json
 from tdtool.cli.spark_options import spark_options
-from tdtool.config import IngestConfig, SparkConfig, TopicsConfig
+from tdtool.config import ComputeConfig, IngestConfig, SparkConfig, TopicsConfig
 
 if TYPE_CHECKING:
     from tdtool.run.topics import TopicsResult
@@ -89,6 +90,7 @@ _model_options = options.combined(
         ("tdtool topics docs.tsv.gz --column text -k 50 -o news.h5 --export news.csv", "one column of a table"),
         ("zcat docs.jsonl.gz | tdtool topics - --field body --json", "from a pipe, for a program"),
         ("tdtool topics s3a://bucket/corpus/ -k 100 --master yarn -o news.h5", "the same on a Spark cluster"),
+        ("tdtool topics docs.tsv.gz -k 500 --device cuda --gpu-memory 20G", "on a GPU, or an error that says why not"),
         ("tdtool topics news.moments.h5 -k 50", "from moments, without the documents"),
     ),
 )
@@ -102,6 +104,7 @@ _model_options = options.combined(
 @options.force
 @options.ingest_options
 @spark_options
+@device_options
 @options.seed
 @options.workers
 @options.memory
@@ -125,6 +128,7 @@ def topics(
     force: bool,
     ingest_config: IngestConfig,
     spark: SparkConfig | None,
+    compute: ComputeConfig,
     seed: int,
     workers: int | None,
     memory: int | None,
@@ -137,6 +141,7 @@ def topics(
     """
     from tdtool.run import topics as run
     from tdtool.run.delivery import delivered
+    from tdtool.run.device import on_device
     from tdtool.run.moments import moments_kind
     from tdtool.run.outputs import check_outputs
 
@@ -153,22 +158,25 @@ def topics(
     with delivered(output, source, "topics", force=force) as to:
         check_outputs([source], to.path, exports, force=force)
         if moments_kind(source) is not None:
-            result = _of_moments(context, source, to.path, exports, workers=workers, force=force)
+            with on_device(compute) as gpu:
+                result = _of_moments(context, source, to.path, exports, workers=workers, gpu=gpu, force=force)
         elif dry_run:
             _plan(as_json, source, ingest=ingest_config, topics=config, workers=workers, memory=memory)
             return
         else:
-            result = run.fit_topics(
-                source,
-                to.path,
-                ingest=ingest_config,
-                topics=config,
-                workers=workers,
-                memory=memory,
-                spark=spark,
-                force=force,
-                exports=tuple(map(str, exports)),
-            )
+            with on_device(compute) as gpu:
+                result = run.fit_topics(
+                    source,
+                    to.path,
+                    ingest=ingest_config,
+                    topics=config,
+                    workers=workers,
+                    memory=memory,
+                    spark=spark,
+                    gpu=gpu,
+                    force=force,
+                    exports=tuple(map(str, exports)),
+                )
     _say(as_json, dataclasses.replace(result, path=to.place), n_words)
 
 

@@ -211,7 +211,10 @@ class Corpus:
 
     def rows(self, index: int) -> Rows:
         """Partition `index`."""
-        first, last = int(self.starts[index]), int(self.starts[index + 1])
+        return self.between(int(self.starts[index]), int(self.starts[index + 1]), index)
+
+    def between(self, first: int, last: int, index: int = 0) -> Rows:
+        """Documents first ... last - 1, as if they were partition `index`."""
         begin, end = int(self.indptr[first]), int(self.indptr[last])
         indptr = self.indptr[first : last + 1] - begin
         rows = Rows(index, first, indptr, np.asarray(self.indices[begin:end]), np.asarray(self.counts[begin:end]))

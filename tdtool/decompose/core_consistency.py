@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.decompose.results import CPFit
+from tdtool.kernels.arrays import to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.modes import multi_mode_dot
 from tdtool.kernels.sparse_tensor import SparseTensor
 
@@ -48,7 +50,9 @@ def core_consistency(tensor: Array | SparseTensor, fit: CPFit, *, mask: NDArray[
         core = _sparse_core(tensor, inverses)
     else:
         filled = tensor if mask is None else np.where(mask, fit.to_dense(), tensor)
-        core = np.array(multi_mode_dot(filled, inverses), np.float64)
+        if owner(tensor) is not None:  # of one precision, or the tensor would be copied
+            inverses = [inverse.astype(tensor.dtype, copy=False) for inverse in inverses]
+        core = np.array(to_host(multi_mode_dot(filled, inverses)), np.float64)
     core[(np.arange(rank),) * order] -= 1.0
     return 100.0 * (1.0 - float(np.vdot(core, core)) / rank)
 

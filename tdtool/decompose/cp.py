@@ -19,6 +19,7 @@ from tdtool.decompose.cp_start import starts_of
 from tdtool.decompose.cp_sweeps import Course, FullProblem, Listen, Problem, best_of, run
 from tdtool.decompose.cp_updates import grams_of, hadamard, is_singular
 from tdtool.decompose.results import CPFit, cp_fit
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.modes import floating, norm
 from tdtool.kernels.sparse_tensor import SparseTensor
 
@@ -45,7 +46,8 @@ def cp_als(
 ) -> CPFit:
     """Fit X ~ sum_r w_r a_r (x) b_r (x) ... with R = rank components, one mode after the other.
 
-    tensor : (I_0, ..., I_{N-1}) real, or a SparseTensor, which is never made dense. max_iters : sweeps; tol : a sweep
+    tensor : (I_0, ..., I_{N-1}) real, on the host or a GPU (the mask then None; all large products are made there, in
+    the tensor's precision), or a SparseTensor, which is never made dense. max_iters : sweeps; tol : a sweep
     that changes the relative error by less ends the iteration. n_restarts : starts, of which the best goes on.
     nonnegative : all factors >= 0. mask : bool like the tensor, True where a value is missing; errors are then those
     over what was observed. compress : iterate in a Tucker core first, then on the tensor itself until the error stays
@@ -74,7 +76,9 @@ def cp_als(
         problem, guess = MissingProblem(checked, mask, length, nonnegative), observed_start(checked, mask)
     elif nonnegative:
         problem = NonnegativeProblem(checked, length, rng)
-    starts = (nonnegative_starts if nonnegative else starts_of)(guess, rank, n_restarts, rng)
+    starts: Iterable[Sequence[Array]] = (nonnegative_starts if nonnegative else starts_of)(guess, rank, n_restarts, rng)
+    if owner(checked) is not None:  # products are of the tensor's precision there, and errors are judged by it
+        starts = ([factor.astype(checked.dtype, copy=False) for factor in start] for start in starts)
     return _fit(screened(problem, starts, max_iters=max_iters, tol=tol, listen=listen))
 
 
@@ -152,6 +156,8 @@ def _checked(tensor: Array | SparseTensor, rank: int, n_restarts: int, mask: Arr
         raise ValueError(f"compress is {compress!r}; it is True, False or 'auto'")
     if mask is not None and isinstance(tensor, SparseTensor):
         raise ValueError("a sparse tensor takes no mask; entries that are not stored are zeros")
+    if mask is not None and owner(tensor) is not None:
+        raise ValueError("a tensor of a GPU takes no mask; missing values are fitted on the host")
     if compress is True and (mask is not None or isinstance(tensor, SparseTensor)):
         raise ValueError("compress=True needs a dense tensor without missing values")
     return tensor

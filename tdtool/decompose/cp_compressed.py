@@ -19,6 +19,7 @@ from tdtool.decompose.matching import factor_match_score
 from tdtool.decompose.results import cp_fit
 from tdtool.decompose.tucker_start import start, widened
 from tdtool.decompose.tucker_sweeps import error_of, refine
+from tdtool.kernels.arrays import to_host
 from tdtool.kernels.modes import norm
 from tdtool.kernels.sparse_tensor import SparseTensor
 
@@ -60,7 +61,7 @@ def compress_and_fit(
     errors = [error_of(tensor, core, bases, length)]
     core, bases, errors, _ = refine(tensor, core, bases, turns, errors, length, max_iters=1, tol=tol)
     outside = (errors[-1] * length) ** 2
-    core = core.astype(np.float64, copy=False)
+    core = to_host(core).astype(np.float64, copy=False)
     problem = FullProblem(core, norm(core), outside=outside)
     limits: dict[str, Any] = {"max_iters": _CORE_SWEEPS * max_iters, "tol": _CORE_TOL * tol}
     courses = best_of([run(problem, factors, **limits) for factors in dense_starts(core, rank, n_restarts, rng)])

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from tdtool.decompose.tucker_subspaces import eigen, leading_vectors
+from tdtool.kernels.arrays import as_owned, small_to_host, to_host
+from tdtool.kernels.device_gpu import owner
+from tdtool.kernels.modes import multi_mode_dot
 from tdtool.kernels.sparse_tensor import SparseTensor
 
 Array = NDArray[Any]
@@ -89,19 +92,28 @@ def _algebraic_start(tensor: Array, rank: int, rng: np.random.Generator) -> list
     modes = sorted(range(tensor.ndim), key=lambda mode: -tensor.shape[mode])
     if tensor.ndim < 3 or min(tensor.shape[modes[1]], tensor.size // tensor.shape[modes[0]]) < rank:
         return None
-    slices = np.transpose(tensor, modes).astype(np.float64).reshape(*(tensor.shape[m] for m in modes[:2]), -1)
+    turned = np.transpose(tensor, modes)
+    if owner(tensor) is None:
+        turned = turned.astype(np.float64)
+    slices = turned.reshape(*(tensor.shape[m] for m in modes[:2]), -1)
     left, right = leading_vectors(slices, 0, rank), leading_vectors(slices, 1, rank)
     pair = leading_vectors(slices, 2, min(2, slices.shape[2]))
     if pair.shape[1] < 2:
         return None
-    small = np.einsum("abc,ai,bj,ck->kij", slices, left, right, pair, optimize=True)
+    if owner(slices) is None:
+        small = np.einsum("abc,ai,bj,ck->kij", slices, left, right, pair, optimize=True)
+    else:
+        small = np.moveaxis(to_host(multi_mode_dot(slices, [left, right, pair], transpose=True)), 2, 0).astype(
+            np.float64
+        )
     values, vectors = scipy.linalg.eig(small[1], small[0], check_finite=False)
     if not (np.isfinite(values).all() and np.isfinite(vectors).all()):
         return None
     vectors = np.where(values.imag >= 0, vectors.real, vectors.imag)
     # Generalised eigenvectors x of (S2, S1) solve D2 B' x = d D1 B' x: they are dual to B, so S1 X is A, scaled.
     first = left @ (small[0] @ vectors)
-    others = np.linalg.pinv(first) @ np.moveaxis(tensor, modes[0], 0).reshape(tensor.shape[modes[0]], -1)
+    inverse = as_owned(np.linalg.pinv(first), tensor.dtype if owner(tensor) else np.float64, tensor)
+    others = inverse @ np.moveaxis(tensor, modes[0], 0).reshape(tensor.shape[modes[0]], -1)
     return _rank_one_factors(first, others, modes[0], tensor.shape)
 
 
@@ -110,9 +122,9 @@ def _rank_one_factors(first: Floats, others: Floats, mode: int, shape: tuple[int
     rest = [size for m, size in enumerate(shape) if m != mode]
     columns: list[list[Floats]] = [[] for _ in rest]
     for row in others:
-        term = row.reshape(rest)
+        term = small_to_host(row.reshape(rest))
         for m in range(len(rest)):
-            columns[m].append(leading_vectors(term, m, 1)[:, 0] if np.any(term) else np.ones(rest[m]))
+            columns[m].append(leading_vectors(term, m, 1)[:, 0] if bool(term.any()) else np.ones(rest[m]))
     factors = [np.stack(found, axis=1) for found in columns]
     factors.insert(mode, first)
     return factors

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.decompose.cp_updates import balance, grams_of, hadamard, least_squares
+from tdtool.kernels.arrays import as_owned
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.khatri_rao import khatri_rao
 from tdtool.kernels.mttkrp import mttkrp_sweep
+from tdtool.kernels.mttkrp_gpu import squared_residual_on_gpu
 from tdtool.kernels.sparse_tensor import SparseTensor
 
 Array = NDArray[Any]
@@ -150,6 +153,9 @@ def extrapolated(new: Sequence[Array], old: Sequence[Array], step: float) -> lis
 
 def squared_residual(tensor: Array, factors: Sequence[Array]) -> float:
     """The squared norm of tensor - model, a block of rows of the first mode at a time."""
+    gpu = owner(tensor)
+    if gpu is not None:
+        return squared_residual_on_gpu(gpu, tensor, [as_owned(factor, tensor.dtype, tensor) for factor in factors])
     rest = khatri_rao(list(factors[1:])).T if len(factors) > 1 else np.ones((factors[0].shape[1], 1))
     step = max(1, BLOCK_ENTRIES * tensor.shape[0] // tensor.size)
     total = 0.0

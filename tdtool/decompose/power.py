@@ -25,19 +25,30 @@ class PowerFit:
     stopped: str
 
 
+def polar(matrix: Matrix) -> Matrix:
+    """The orthonormal factor of (k, k) `matrix`: the nearest matrix with orthonormal columns."""
+    left, _, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+    return left @ right
+
+
 def orthogonal_power(
-    apply: Callable[[Matrix], Matrix], start: Matrix, *, max_iters: int = 100, tol: float = 1e-3
+    apply: Callable[[Matrix], Matrix],
+    start: Matrix,
+    *,
+    max_iters: int = 100,
+    tol: float = 1e-3,
+    orthonormal: Callable[[Matrix], Matrix] = polar,
 ) -> PowerFit:
     """Maximise sum_j T(u_j, u_j, u_j) over orthonormal U by U <- polar(G), G_j = T(I, u_j, u_j).
 
     apply : (k, k) -> (k, k), all G_j at once; start : (k, k) orthonormal columns. tol : stop when the
-    directions turned by less than this on average (1 - |cosine|) in a sweep.
+    directions turned by less than this on average (1 - |cosine|) in a sweep; orthonormal : how polar(G) is found.
 
     Source: Chen and Saad 2009, "On the tensor SVD and the optimal low rank orthogonal approximation of tensors", LROAT.
     """
     vectors, changes, stopped = start, [], "max_iters"
     for _ in range(max_iters):
-        image = polar(apply(vectors))
+        image = orthonormal(apply(vectors))
         changes.append(float(np.sum(1 - np.abs(np.sum(image * vectors, axis=0))) / max(vectors.shape[1], 1)))
         vectors = image
         if changes[-1] < tol:
@@ -47,12 +58,6 @@ def orthogonal_power(
     vectors = vectors * np.where(weights < 0, -1.0, 1.0)
     order = np.argsort(-np.abs(weights), kind="stable")
     return PowerFit(vectors[:, order], np.abs(weights)[order], tuple(changes), stopped)
-
-
-def polar(matrix: Matrix) -> Matrix:
-    """The orthonormal factor of (k, k) `matrix`: the nearest matrix with orthonormal columns."""
-    left, _, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
-    return left @ right
 
 
 def random_orthogonal(size: int, rng: np.random.Generator) -> Matrix:

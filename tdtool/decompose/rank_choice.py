@@ -17,6 +17,8 @@ from tdtool.decompose.cp import cp_als
 from tdtool.decompose.matching import congruence
 from tdtool.decompose.results import CPFit
 from tdtool.decompose.tucker import truncate
+from tdtool.kernels.arrays import like, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.modes import multi_mode_dot, norm
 from tdtool.kernels.sparse_tensor import SparseTensor
 from tdtool.kernels.threads import run_parallel
@@ -97,7 +99,8 @@ def split_half(
             for chosen, own in zip(halves, rng.spawn(2), strict=True)
         ]
         n_values = tensor.nnz if isinstance(tensor, SparseTensor) else tensor.size
-        fits = run_parallel(tasks) if n_values * rank >= _TOGETHER else [task() for task in tasks]
+        together = n_values * rank >= _TOGETHER and owner(tensor) is None
+        fits = run_parallel(tasks) if together else [task() for task in tasks]
         agreements.append(_agreement(fits[0], fits[1], mode))
         n_good = sum(agreement >= CONGRUENT for agreement in agreements)
         if n_good >= most or len(agreements) - n_good > n_splits - most:
@@ -233,8 +236,8 @@ def _compressed(tensor: Tensor, max_rank: int, *, keep: bool) -> tuple[Tensor, d
     core, factors = truncate(tensor, ranks)
     halved: dict[int, Tensor] = {}
     for mode in modes:
-        halved[mode] = multi_mode_dot(tensor, factors, skip=mode, transpose=True)
-    return core, halved, max(0.0, 1 - (norm(core) / max(norm(tensor), np.finfo(float).tiny)) ** 2)
+        halved[mode] = to_host(multi_mode_dot(tensor, factors, skip=mode, transpose=True))
+    return to_host(core), halved, max(0.0, 1 - (norm(core) / max(norm(tensor), np.finfo(float).tiny)) ** 2)
 
 
 def _halves(
@@ -261,7 +264,7 @@ def _is_seen(mask: Mask) -> bool:
 def _slices(tensor: Tensor, mode: int, chosen: NDArray[np.int64]) -> Tensor:
     """The slices `chosen` (ascending) of a mode, as a tensor of its own."""
     if not isinstance(tensor, SparseTensor):
-        return np.take(tensor, chosen, axis=mode)
+        return np.take(tensor, like(chosen, tensor), axis=mode)
     place = np.full(tensor.shape[mode], -1, np.int64)
     place[chosen] = np.arange(chosen.size)
     kept = place[tensor.coordinates[mode]] >= 0

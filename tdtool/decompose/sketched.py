@@ -3,6 +3,8 @@
 Source: Wang, Tung, Smola, Anandkumar 2015, "Fast and guaranteed tensor decomposition via sketching", algorithms 1, 3.
 Beyond it, products with the tensor T are read off as those with the model, which are exact, plus those with the sketch
 of T - model: the noise of the sketch is then in proportion to what the model leaves over, and vanishes with it.
+
+The sketches, and transforms of factors, of a tensor of a GPU are made and kept there, the factors on the host.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from tdtool.decompose.cp_sweeps import squared_residual
 from tdtool.decompose.cp_updates import grams_of, hadamard, least_squares
 from tdtool.decompose.results import CPFit, cp_fit, unit_columns
 from tdtool.decompose.symmetric import require_symmetric, residual_norm
+from tdtool.kernels.arrays import like
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.kernels.modes import norm
 from tdtool.kernels.sketch import TensorSketch, draw_hashes, kruskal_sketch, spectra, tensor_sketch
 from tdtool.kernels.sparse_tensor import SparseTensor, sparse_inner
@@ -54,9 +58,12 @@ def sketched_cp_als(
     max_iters: int = 100,
     tol: float = 1e-6,
     n_restarts: int = 3,
+    gpu: Gpu | None = None,
     rng: np.random.Generator,
 ) -> CPFit:
     """CP by alternating least squares on sketches. tensor : order 2 or more, dense real (any strides) or sparse.
+
+    gpu : where a sparse tensor is sketched; a dense one is where it lies.
 
     hash_length : L; n_sketches : B, repeats of which the median is taken; tol : stop when the estimated relative error
     changes by less. errors : estimates from the sketch after each sweep, then the true relative error of the result,
@@ -65,7 +72,7 @@ def sketched_cp_als(
     """
     size = _checked_norm(tensor, rank)
     hashes = draw_hashes(tensor.shape, hash_length, n_sketches, rng=rng)
-    sketch = tensor_sketch(tensor, hashes)
+    sketch = tensor_sketch(tensor, hashes, gpu=gpu)
     runs = []
     for _ in range(max(n_restarts, 1)):
         start = [unit_columns(factor)[0] for factor in random_start(tensor.shape, rank, rng)]
@@ -111,7 +118,7 @@ def sketched_power(
     for _ in range(rank):
         weight, vector = _strongest(left, n_restarts, max_iters, rng)
         weights, vectors = np.append(weights, weight), np.column_stack([vectors, vector])
-        left = sketch - symmetric_kruskal_sketch(weights, vectors, family)
+        left = _left_over(sketch, weights, vectors)
         errors.append(left.norm() / size)
     weights, vectors, joint, stopped = _jointly(sketch, weights, vectors, size)
     estimated, error = min([*errors, *joint]), residual_norm(tensor, weights, vectors) / size
@@ -176,17 +183,20 @@ def _als(
 
 
 class _Model:
-    """Factors of a CP model, and the transforms of their columns as long as these are small."""
+    """Factors of a CP model, and the transforms of their columns as long as these are small, where the sketch is."""
 
     def __init__(self, sketch: TensorSketch, factors: list[Matrix]) -> None:
-        self.factors, self._hashes = factors, sketch.hashes
+        self.factors, self._hashes, self._place = factors, sketch.hashes, sketch.spectrum
         nbytes = len(factors) * factors[0].shape[1] * sketch.spectrum.size * 16
         pairs = zip(factors, sketch.hashes, strict=True)
-        self._kept = [spectra(factor, family) for factor, family in pairs] if nbytes <= _KEPT_BYTES else None
+        small = nbytes <= _KEPT_BYTES
+        self._kept = [spectra(like(factor, self._place), family) for factor, family in pairs] if small else None
 
     def sketch(self) -> TensorSketch:
-        ones = np.ones(self.factors[0].shape[1])
-        return kruskal_sketch(ones, self.factors, self._hashes, kept=self._kept)
+        ones, factors = np.ones(self.factors[0].shape[1]), self.factors
+        if self._kept is None:
+            factors = [like(factor, self._place) for factor in factors]
+        return kruskal_sketch(ones, factors, self._hashes, kept=self._kept)
 
     def improve(self, left: TensorSketch, mode: int) -> None:
         """Fit the factor of a mode to the others, from the sketch of what the model leaves over.
@@ -199,8 +209,8 @@ class _Model:
         factors[mode], lengths = unit_columns(factors[mode] + change)
         factors[following] = factors[following] * lengths
         if self._kept is not None:
-            self._kept[mode] = spectra(factors[mode], self._hashes[mode])
-            self._kept[following] *= lengths[:, None]
+            self._kept[mode] = spectra(like(factors[mode], self._place), self._hashes[mode])
+            self._kept[following] *= like(lengths[:, None], self._place)
 
 
 def _true_error(tensor: NDArray[Any] | SparseTensor, factors: Sequence[Matrix], size: float) -> float:
@@ -219,7 +229,7 @@ def _strongest(
     Starts are random sums of the columns of T_ijj, which lie in the span of the components.
     """
     noise = rng.standard_normal((sketch.family.size, max(n_restarts, 1)))
-    vectors = sketch.pairs @ noise
+    vectors = sketch.repeated_along(noise)
     vectors = unit_columns(np.where(np.any(vectors, axis=0), vectors, noise))[0]
     vectors = _iterated(sketch, vectors, max_iters, _SETTLED_ROUGHLY)
     best = int(np.argmax(sketch.values(vectors)))
@@ -238,6 +248,11 @@ def _iterated(sketch: SymmetricSketch, vectors: Matrix, max_iters: int, tol: flo
     return vectors
 
 
+def _left_over(sketch: SymmetricSketch, weights: Matrix, vectors: Matrix) -> SymmetricSketch:
+    """The sketch less that of the model; weights : (R,), vectors : (n, R) of the host."""
+    return sketch - symmetric_kruskal_sketch(weights, like(vectors, sketch.spectrum), sketch.family)
+
+
 def _jointly(
     sketch: SymmetricSketch, weights: Matrix, vectors: Matrix, size: float
 ) -> tuple[Matrix, Matrix, list[float], str]:
@@ -245,13 +260,13 @@ def _jointly(
 
     weights : (R,); vectors : (n, R). One mode's factor is fitted to the others, and then stands for all three.
     """
-    left = sketch - symmetric_kruskal_sketch(weights, vectors, sketch.family)
+    left = _left_over(sketch, weights, vectors)
     best, errors = (weights, vectors), [left.norm() / size]
     for _ in range(_JOINT_SWEEPS):
         scaled = vectors * weights
         scaled = scaled + least_squares(left.along(vectors), (vectors.T @ vectors) ** 2, np.zeros_like(vectors))
         vectors, weights = unit_columns(scaled)
-        left = sketch - symmetric_kruskal_sketch(weights, vectors, sketch.family)
+        left = _left_over(sketch, weights, vectors)
         errors.append(left.norm() / size)
         if errors[-1] >= min(errors[:-1]) - _JOINT_GAIN:
             break

@@ -7,7 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool.decompose.polar_gpu import polar_on_gpu
 from tdtool.decompose.power import PowerFit, polar
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.sketch import squared_norm
 from tdtool.kernels.symmetric_sketch import SymmetricSketch
 
@@ -25,11 +27,12 @@ def sketched_orthogonal_power(
     Each sweep reads off what the model sum_j w_j u_j^(x)3 leaves over, in the directions of the u themselves, and
     turns them by what exceeds the noise: soft thresholding (Donoho 1995). Without it the k^2 numbers of U take up the
     noise of a sketch of fewer than 6 k^2 numbers, more with each sweep; with it, shorter sketches only stop earlier.
+    A sketch on a GPU is read there.
     """
     vectors, changes, stopped = start, list[float](), "max_iters"
     for _ in range(max_iters):
         weights, left = _left_over(sketch, vectors)
-        turned = polar(vectors @ (np.diag(weights) + _beyond_noise(left, vectors)))
+        turned = _turned(sketch, vectors, np.diag(weights) + _beyond_noise(left, vectors))
         changes.append(float(np.sum(1 - np.abs(np.sum(turned * vectors, axis=0))) / max(vectors.shape[1], 1)))
         vectors = turned
         if changes[-1] < tol:
@@ -39,6 +42,12 @@ def sketched_orthogonal_power(
     vectors = vectors * np.where(weights < 0, -1.0, 1.0)
     order = np.argsort(-np.abs(weights), kind="stable")
     return PowerFit(vectors[:, order], np.abs(weights)[order], tuple(changes), stopped)
+
+
+def _turned(sketch: SymmetricSketch, vectors: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The orthonormal columns nearest to vectors turn; turn : (k, k)."""
+    gpu = owner(sketch.spectrum)
+    return polar(vectors @ turn) if gpu is None else vectors @ polar_on_gpu(gpu, turn)
 
 
 def _left_over(sketch: SymmetricSketch, vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], SymmetricSketch]:

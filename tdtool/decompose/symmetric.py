@@ -1,4 +1,7 @@
-"""Symmetric tensors: is one symmetric, its few directions, and its best sum of powers near a start (Gauss-Newton)."""
+"""Symmetric tensors: is one symmetric, its few directions, and its best sum of powers near a start (Gauss-Newton).
+
+A tensor of a GPU stays there and is multiplied there; vectors, and what is made of them, are on the host.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import as_array, as_owned, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.khatri_rao import khatri_rao
 from tdtool.kernels.modes import gram, multi_mode_dot, unfold
 from tdtool.kernels.mttkrp import mttkrp
+from tdtool.kernels.mttkrp_gpu import squared_residual_on_gpu
 
 Array = NDArray[np.float64]
 
@@ -34,7 +40,7 @@ def is_symmetric(tensor: Array, rtol: float = 1e-8) -> bool:
     if not math.isfinite(bound):
         return False
     for i, slab in enumerate(tensor):
-        if np.abs(tensor[i, i + 1 :] - tensor[i + 1 :, i]).max(initial=0.0) > bound:
+        if i + 1 < len(tensor) and np.abs(tensor[i, i + 1 :] - tensor[i + 1 :, i]).max() > bound:
             return False
         for mode in range(tensor.ndim - 2):
             if np.abs(slab - slab.swapaxes(mode, mode + 1)).max() > bound:
@@ -44,7 +50,7 @@ def is_symmetric(tensor: Array, rtol: float = 1e-8) -> bool:
 
 def _largest(tensor: Array) -> float:
     """The largest magnitude, NaN when there is one."""
-    return float(np.max([max(slab.max(), -slab.min()) for slab in tensor])) if tensor.size else 0.0
+    return float(np.max([max(float(slab.max()), -float(slab.min())) for slab in tensor])) if tensor.size else 0.0
 
 
 def require_symmetric(tensor: Array, rank: int) -> Array:
@@ -52,7 +58,7 @@ def require_symmetric(tensor: Array, rank: int) -> Array:
 
     Raises ValueError saying what is wrong and what to use instead.
     """
-    tensor = np.asarray(tensor)
+    tensor = as_array(tensor)
     if tensor.dtype.kind not in "fiu":
         raise ValueError(f"the tensor holds {tensor.dtype}; symmetric powers need real numbers")
     if tensor.dtype != np.float32:
@@ -84,6 +90,10 @@ def residual_norm(tensor: Array, weights: Array, vectors: Array) -> float:
 
     weights : (R,); vectors : (I, R).
     """
+    gpu = owner(tensor)
+    if gpu is not None:
+        factors = [as_owned(factor, tensor.dtype, tensor) for factor in (vectors * weights, vectors)]
+        return math.sqrt(squared_residual_on_gpu(gpu, tensor, [factors[0], *factors[1:] * (tensor.ndim - 1)]))
     rest = khatri_rao([vectors] * (tensor.ndim - 1)).T
     rows = max(1, _BLOCK // rest.shape[1])
     total = 0.0
@@ -121,7 +131,7 @@ def leading_directions(tensor: Array, rank: int, rng: np.random.Generator, *, ma
         part = unfold(
             multi_mode_dot(tensor, [None, *[basis.astype(tensor.dtype)] * (tensor.ndim - 1)], transpose=True), 0
         )
-        before, (basis, held) = held, _leading(np.asarray(part @ part.T, np.float64), rank, wide)
+        before, (basis, held) = held, _leading(np.asarray(to_host(part @ part.T), np.float64), rank, wide)
         if held - before <= _SETTLED * held:
             break
     return basis[:, :rank]

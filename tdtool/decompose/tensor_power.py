@@ -25,6 +25,7 @@ from tdtool.decompose.symmetric import (
     require_symmetric,
     residual_norm,
 )
+from tdtool.kernels.arrays import to_host
 from tdtool.kernels.modes import multi_mode_dot, norm
 
 Array = NDArray[np.float64]
@@ -111,7 +112,8 @@ def symmetric_cp(
     basis = leading_directions(tensor, rank, rng) if compress else np.eye(tensor.shape[0])
     core = tensor
     if compress:
-        core = multi_mode_dot(tensor, [basis.astype(tensor.dtype)] * tensor.ndim, transpose=True).astype(np.float64)
+        small = multi_mode_dot(tensor, [basis.astype(tensor.dtype)] * tensor.ndim, transpose=True)
+        core = to_host(small).astype(np.float64)
     starts = [_power_start(core, rank, method, rng) for _ in range(1 if compress else n_restarts)]
     if compress:
         starts += [_whitened_start(core, method, rng) for _ in range(n_restarts)]

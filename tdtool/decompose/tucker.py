@@ -1,4 +1,7 @@
-"""Tucker decomposition of dense tensors: HOSVD, ST-HOSVD and alternating least squares (HOOI)."""
+"""Tucker decomposition of dense tensors: HOSVD, ST-HOSVD and alternating least squares (HOOI).
+
+A tensor of a GPU is decomposed there; what is found is on the host.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tdtool.decompose.results import TuckerFit, signs_of_largest
 from tdtool.decompose.tucker_start import start, truncate
 from tdtool.decompose.tucker_subspaces import eigen, leading_vectors, row_gram, singular_pairs
 from tdtool.decompose.tucker_sweeps import error_of, project, refine
+from tdtool.kernels.arrays import as_array, to_host
 from tdtool.kernels.modes import norm
 
 Array = NDArray[Any]
@@ -103,7 +107,7 @@ def check_tucker(tensor: Array, ranks: Sequence[int]) -> tuple[Array, tuple[int,
 
 def _checked(tensor: Array) -> tuple[Array, float]:
     """The tensor as floating point, and its norm."""
-    tensor = np.asarray(tensor)
+    tensor = as_array(tensor)
     if tensor.ndim == 0 or tensor.size == 0:
         raise ValueError(f"a tensor of shape {tensor.shape} holds nothing to decompose")
     if tensor.dtype.kind not in "fc":
@@ -115,7 +119,8 @@ def _checked(tensor: Array) -> tuple[Array, float]:
 
 
 def _fit(core: Array, factors: Sequence[Array], errors: Sequence[float], stopped: str) -> TuckerFit:
-    """The sign convention, and a core of its own memory."""
+    """The sign convention, and a core of its own memory, on the host."""
+    core = to_host(core)
     signs = [signs_of_largest(factor) for factor in factors]
     fixed = tuple(np.ascontiguousarray(factor / sign) for factor, sign in zip(factors, signs, strict=True))
     for mode, sign in enumerate(signs):

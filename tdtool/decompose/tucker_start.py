@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
-from tdtool.decompose.tucker_subspaces import leading_vectors
+from tdtool.decompose.tucker_subspaces import leading_vectors, orthonormal
 from tdtool.decompose.tucker_sweeps import pivots, project_some, settle
+from tdtool.kernels.arrays import like, small_to_host, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.modes import mode_dot, norm, unfold
 from tdtool.kernels.threads import READING, blocks, run_parallel
 
@@ -54,7 +55,7 @@ def truncate(tensor: Array, ranks: Sequence[int]) -> tuple[Array, list[Array]]:
     core, factors = tensor, [np.zeros((0, 0))] * tensor.ndim
     for mode in _cheapest_order(tensor.shape, ranks):
         factors[mode] = leading_vectors(core, mode, ranks[mode])
-        core = mode_dot(core, factors[mode].conj(), mode, transpose=True)
+        core = small_to_host(mode_dot(core, factors[mode].conj(), mode, transpose=True))
     return core, factors
 
 
@@ -87,9 +88,13 @@ def _sketch(tensor: Array, mode: int, length: int, rng: np.random.Generator) -> 
     A product with a random matrix of one entry a row: it costs one read of the tensor where the mode is the slowest.
     """
     slices = np.moveaxis(tensor, mode, 0)
-    sums = np.zeros((length, *slices.shape[1:]), tensor.dtype)
     buckets = rng.permutation(len(slices)) % length
     signs = rng.integers(0, 2, len(slices))
+    if owner(tensor) is not None:  # reads the tensor once as well, whichever mode it is
+        matrix = np.zeros((length, len(slices)), tensor.dtype)
+        matrix[buckets, np.arange(len(slices))] = 2 * signs - 1
+        return mode_dot(tensor, matrix, mode)
+    sums = np.zeros((length, *slices.shape[1:]), tensor.dtype)
 
     def add(share: slice) -> None:
         for bucket in range(share.start, share.stop):
@@ -105,10 +110,10 @@ def _image_basis(image: Array, mode: int, guess: Array) -> Array:
     matrix = unfold(image, mode)
     if matrix.shape[1] < guess.shape[1]:
         return leading_vectors(image, mode, guess.shape[1])
-    basis = guess
+    basis = like(guess, matrix)
     for _ in range(2):
-        basis = scipy.linalg.qr(matrix @ (matrix.conj().T @ basis), mode="economic", check_finite=False)[0]
-    return np.asarray(basis)
+        basis = orthonormal(matrix @ (matrix.conj().T @ basis))
+    return to_host(basis)
 
 
 def widened(shape: Sequence[int], ranks: Sequence[int], extra: int) -> list[int]:

@@ -1,4 +1,8 @@
-"""Leading left singular vectors of the unfoldings of a tensor."""
+"""Leading left singular vectors of the unfoldings of a tensor.
+
+A tensor of a GPU is multiplied there, and tall matrices are made orthonormal there; vectors, and what is of the size of
+a mode squared, are on the host.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import like, namespace, to_host
+from tdtool.kernels.device_gpu import owner
 from tdtool.kernels.modes import gram, unfold
 
 Array = NDArray[Any]
@@ -48,20 +54,27 @@ def improved_vectors(tensor: Array, mode: int, old: Array, enough: float) -> Arr
     rank = old.shape[1]
     if matrix.shape[0] < _WORTH_ITERATING * rank or matrix.shape[1] < rank:
         return leading_vectors(tensor, mode, rank)
-    vectors, energy = old, -np.inf
+    vectors, energy = like(old, matrix), -np.inf
     for _ in range(_MOST_STEPS):
         image = matrix.conj().T @ vectors
-        gained, energy = float(np.vdot(image, image).real) - energy, float(np.vdot(image, image).real)
+        held = float(np.vdot(image, image).real)
+        gained, energy = held - energy, held
         if gained <= enough:
-            return np.asarray(vectors)
-        basis = scipy.linalg.qr(image, mode="economic", check_finite=False)[0]
-        vectors = scipy.linalg.qr(matrix @ basis, mode="economic", check_finite=False)[0]
+            return to_host(vectors)
+        vectors = orthonormal(matrix @ orthonormal(image))
     return leading_vectors(tensor, mode, rank)
+
+
+def orthonormal(matrix: Array) -> Array:
+    """(M, K) orthonormal columns that span those of (M, K) `matrix`, where it lies; M >= K."""
+    if owner(matrix) is not None:
+        return namespace(matrix).linalg.qr(matrix)[0]
+    return np.asarray(scipy.linalg.qr(matrix, mode="economic", check_finite=False)[0])
 
 
 def row_gram(tensor: Array, mode: int) -> Array:
     """unfold(tensor, mode) times its own conjugate transpose, (I_mode, I_mode)."""
-    if np.iscomplexobj(tensor):
+    if tensor.dtype.kind == "c" and owner(tensor) is None:
         matrix = unfold(tensor, mode)
         return np.asarray(matrix @ matrix.conj().T)
     return np.asarray(gram(tensor, mode))
@@ -80,25 +93,32 @@ def singular_pairs(tensor: Array, mode: int) -> tuple[NDArray[np.float64], Array
 
     To full precision: the triangular factor of its transpose is built block by block, then decomposed.
     """
-    rows = np.moveaxis(tensor, mode, -1)
+    xp, rows = namespace(tensor), np.moveaxis(tensor, mode, -1)
     size = tensor.shape[mode]
-    kind = np.complex128 if np.iscomplexobj(tensor) else np.float64
-    triangle: Array = np.zeros((0, size), kind)
+    kind = np.complex128 if tensor.dtype.kind == "c" else np.float64
+    triangle: Array = xp.zeros((0, size), kind)
     if rows.ndim == 1:
         rows = rows[None]
     step = max(1, _BLOCK_ROWS * rows.shape[0] * size // max(rows.size, 1))
     for start in range(0, rows.shape[0], step):
         block = rows[start : start + step].reshape(-1, size).astype(kind, copy=False)
-        triangle = scipy.linalg.qr(np.vstack([triangle, block]), mode="r", check_finite=False)[0][:size]
-    left, values, _ = scipy.linalg.svd(triangle.T, full_matrices=False, check_finite=False)
+        triangle = _triangle(xp.vstack([triangle, block]))[:size]
+    left, values, _ = scipy.linalg.svd(to_host(triangle).T, full_matrices=False, check_finite=False)
     return values, left
+
+
+def _triangle(matrix: Array) -> Array:
+    """The triangular factor of a QR decomposition, where the matrix lies."""
+    if owner(matrix) is not None:
+        return namespace(matrix).linalg.qr(matrix, mode="r")
+    return np.asarray(scipy.linalg.qr(matrix, mode="r", check_finite=False)[0])
 
 
 def _from_columns(matrix: Array, rank: int) -> tuple[Array, bool]:
     """Vectors of a tall (I, K) matrix from the Gram of its columns, and whether that Gram could tell them."""
-    energies, right = eigen(matrix.conj().T @ matrix, rank)
-    vectors = scipy.linalg.qr(matrix @ right, mode="economic", check_finite=False)[0]
-    return np.asarray(vectors), _is_resolved(energies, matrix.dtype)
+    energies, right = eigen(to_host(matrix.conj().T @ matrix), rank)
+    vectors = orthonormal(to_host(matrix @ like(right, matrix)))
+    return vectors, _is_resolved(energies, matrix.dtype)
 
 
 def _is_resolved(energies: NDArray[np.float64], dtype: np.dtype[Any]) -> bool:

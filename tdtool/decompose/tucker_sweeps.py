@@ -1,5 +1,7 @@
 """Sweeps of Tucker alternating least squares (HOOI) that read the tensor as seldom as possible.
 
+A tensor of a GPU stays there, and projections of it until they are small; factors are on the host.
+
 Letters: N order, I_n size and J_n rank of mode n.
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.decompose.tucker_subspaces import improved_vectors
+from tdtool.kernels.arrays import like, small_to_host
 from tdtool.kernels.modes import mode_dot, multi_mode_dot, norm
 
 Array = NDArray[Any]
@@ -45,7 +48,7 @@ def refine(
         partials[pivot] = mode_dot(tensor, factors[pivot].conj(), pivot, transpose=True, out=partials.get(pivot))
         others = [mode for mode in range(tensor.ndim) if mode != pivot]
         enough = 0.1 * tol * max(errors[-1], tol) * length**2
-        new_core, new = settle(partials[pivot], factors, others, norm(core) ** 2, enough, _INNER_SWEEPS)
+        new_core, new = settle(small_to_host(partials[pivot]), factors, others, norm(core) ** 2, enough, _INNER_SWEEPS)
         error = error_of(tensor, new_core, new, length)
         if error > errors[-1]:
             return core, factors, errors, "tol"
@@ -80,7 +83,7 @@ def sweep(tensor: Array, factors: list[Array], modes: Sequence[int], enough: flo
     if len(modes) == 1:
         mode = modes[0]
         factors[mode] = improved_vectors(tensor, mode, factors[mode], enough)
-        return mode_dot(tensor, factors[mode].conj(), mode, transpose=True)
+        return small_to_host(mode_dot(tensor, factors[mode].conj(), mode, transpose=True))
     left, right = modes[: len(modes) // 2], modes[len(modes) // 2 :]
     sweep(project_some(tensor, factors, right), factors, left, enough)
     return sweep(project_some(tensor, factors, left), factors, right, enough)
@@ -99,8 +102,9 @@ def project(tensor: Array, factors: Sequence[Array]) -> Array:
 
 
 def project_some(tensor: Array, factors: Sequence[Array], modes: Sequence[int]) -> Array:
-    """The tensor times the conjugate transposes of the factors of `modes`."""
-    return multi_mode_dot(tensor, [factors[mode].conj() for mode in modes], modes=list(modes), transpose=True)
+    """The tensor times the conjugate transposes of the factors of `modes`; on the host when that is small."""
+    conjugates = [factors[mode].conj() for mode in modes]
+    return small_to_host(multi_mode_dot(tensor, conjugates, modes=list(modes), transpose=True))
 
 
 def error_of(tensor: Array, core: Array, factors: Sequence[Array], length: float) -> float:
@@ -110,7 +114,7 @@ def error_of(tensor: Array, core: Array, factors: Sequence[Array], length: float
     squared = 1 - (norm(core) / length) ** 2
     if squared > 1e5 * np.finfo(tensor.dtype).eps:
         return math.sqrt(squared)
-    total = 0.0
+    total, core = 0.0, like(core, tensor)
     step = max(1, _BLOCK_ENTRIES * tensor.shape[0] // tensor.size)
     for first in range(0, tensor.shape[0], step):
         rows = slice(first, first + step)

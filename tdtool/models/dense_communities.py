@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tdtool.config import CommunitiesConfig
 from tdtool.data.graph import Graph
+from tdtool.kernels.arrays import like, to_host
 from tdtool.models.community_choice import CommunityTrial, grid, most_communities, refine, strict_description
 from tdtool.models.community_pruning import pruned
 from tdtool.models.graph_parts import LEAST_MEMBERS, UnsuitedError, reordered, transitivity
@@ -140,14 +141,12 @@ class _Search:
         if config.split:
             memberships = split_memberships(graph, k, tau=config.tau, seed=config.seed)
         else:
-            memberships, _ = spectral_memberships(
-                self.embedding.points(k), self.embedding.node_weights, alpha0=config.alpha0
-            )
+            memberships, _ = spectral_memberships(*self.embedding.fit_points(k), alpha0=config.alpha0)
         memberships = nearly_pure(memberships) if config.polish else without_traces(memberships)
         order = _locality(memberships, graph.n_left) if graph.n_nodes >= _BULK_NODES else None
         near, propensity = reordered(graph, order), self.propensity
         if order is not None:
-            memberships, propensity = memberships[order], propensity[order]
+            memberships, propensity = memberships[like(order, memberships)], propensity[order]
         strengths, background = dense_em(near, memberships, propensity, n_iters=config.polish)
         if not compared:
             unknown = CommunityTrial(k, k, math.nan, math.nan, math.nan)
@@ -231,7 +230,7 @@ class _Search:
 
 def _locality(memberships: NDArray[np.float32], n_left: int | None) -> NDArray[np.int64]:
     """An order of the nodes (n,) in which those of one community, and one side, follow each other."""
-    main = memberships.argmax(axis=1)
+    main = to_host(memberships.argmax(axis=1))
     return np.lexsort((main, np.arange(len(main)) >= (n_left or 0)))
 
 

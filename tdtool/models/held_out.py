@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+#: SplitMix64's step.
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -19,8 +20,8 @@ def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def document_keys(documents: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """One 64-bit key per document index, a function of (seed, index) alone."""
     with np.errstate(over="ignore"):
-        start = mix64(np.array([seed], dtype=np.int64).astype(np.uint64) + _GAMMA)
-        return mix64(start + (documents.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+        start = mix64(np.array([seed], dtype=np.int64).astype(np.uint64) + GAMMA)
+        return mix64(start + (documents.astype(np.uint64) + np.uint64(1)) * GAMMA)
 
 
 def held_out_documents(n_documents: int, share: float, cap: int, seed: int) -> NDArray[np.int64]:

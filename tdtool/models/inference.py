@@ -9,8 +9,9 @@ from tdtool.data.corpus import Partials, Rows, State
 from tdtool.kernels import sparse_cpu, topic_cpu
 from tdtool.models.held_out import document_keys
 
-_MAX_SWEEPS = 100
-_SETTLED = np.float32(1e-3)
+#: Fixed-point updates of a document, and the move, as a share of its length, after which there are no more.
+MAX_SWEEPS = 100
+SETTLED = np.float32(1e-3)
 
 
 def expected_counts(
@@ -21,7 +22,7 @@ def expected_counts(
     active = np.ones(rows.n_documents, np.bool_)
     nothing = np.empty((0, alpha.size), np.float32)
     arguments = (rows.indptr, rows.indices, counts, active, word_topic, alpha, expected)
-    topic_cpu.document_step(*arguments, _MAX_SWEEPS, _SETTLED, nothing, nothing)
+    topic_cpu.document_step(*arguments, MAX_SWEEPS, SETTLED, nothing, nothing)
     np.maximum(expected, 0, out=expected)
     return expected
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdtool import log
+from tdtool.data.edge_passes_gpu import gpu_of
 from tdtool.data.graph import Graph
+from tdtool.kernels import block_strengths_gpu
+from tdtool.kernels.arrays import like, namespace, to_host
 from tdtool.kernels.block_strengths_cpu import dense_strengths, sparse_strengths
+from tdtool.kernels.blocks_gpu import MOST_COLUMNS, padded_columns
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.models.overlap_model import Background, Nodes, Strengths, model_arguments
+from tdtool.models.sparse_em_gpu import sparse_em_on_gpu, suits
 
 #: Expected links that a membership loses in every iteration after the first third: what is not sure fades away.
 SPARSITY = 0.5
@@ -58,26 +66,48 @@ def dense_em(
     """From memberships to strengths: EM over all communities of all nodes.
 
     memberships : (n, k) >= 0, rows sum to 1 or are zero; propensity : (n,) theta; sparsity : expected links that fade
-    from each membership after the first third. Returns the memberships that have not faded to nothing.
+    from each membership after the first third. Returns the memberships that have not faded to nothing. Where a GPU
+    looks at the edges, what has n k entries stays on it, and rows stay whole: it reads them as fast as their entries.
     """
-    expected = np.asarray(memberships * graph.degrees[:, None].astype(np.float32), np.float32)
+    k = memberships.shape[1]
+    gpu = gpu_of(graph) if k <= MOST_COLUMNS else None
+    if gpu is None:
+        memberships = to_host(memberships)
+    else:
+        memberships = padded_columns(gpu, memberships if gpu.owns(memberships) else gpu.to_device(memberships))
+    degrees = graph.degrees[:, None].astype(np.float32)
+    expected = memberships * like(degrees, memberships)
     background = Background(FIRST_BACKGROUND, propensity)
     for step in range(n_iters):
         is_free = step < n_iters * _FREE_SHARE
-        if not is_free and np.count_nonzero(expected) < _SPARSE_SHARE * expected.size:
+        if gpu is None and not is_free and np.count_nonzero(expected) < _SPARSE_SHARE * expected.size:
             return sparse_em(graph, strengths_of(graph, expected), background, sparsity=(sparsity,) * (n_iters - step))
-        strengths = dense_strengths(expected, graph.n_left)
-        expected, shared = graph.passes.dense(strengths, background.scale, propensity)
+        expected, shared = _dense_step(graph, gpu, expected, background)
         background = background.making(float(shared.sum()) / 2, graph.n_left)
         if not is_free:
-            np.maximum(expected - np.float32(sparsity), 0, out=expected)
-    return strengths_of(graph, expected), background
+            namespace(expected).maximum(expected - np.float32(sparsity), 0, out=expected)
+    return strengths_of(graph, expected, k), background
+
+
+def _dense_step(graph: Graph, gpu: Gpu | None, expected: Any, background: Background) -> tuple[Any, Any]:
+    """M step and E step: expected links (n, k) and of the background (n,), where `expected` is."""
+    if gpu is None:
+        strengths = dense_strengths(expected, graph.n_left)
+    else:
+        strengths = block_strengths_gpu.dense_strengths(gpu, expected, graph.n_left)
+    return graph.passes.dense(strengths, background.scale, background.propensity)
 
 
 def sparse_em(
     graph: Graph, start: Strengths, background: Background, *, sparsity: Sequence[float]
 ) -> tuple[Strengths, Background]:
     """EM on the memberships of `start`. sparsity : what fades in each iteration; what comes to nothing then goes."""
+    gpu = gpu_of(graph)
+    if gpu is not None and suits(start):
+        try:
+            return sparse_em_on_gpu(gpu, graph, start, background, sparsity=sparsity)
+        except MemoryError:
+            log.note("the memberships do not all fit in the memory of the GPU: they go there pass by pass")
     found = start
     for fading in sparsity:
         expected, shared, _ = graph.passes.sparse(*model_arguments(found, background))
@@ -107,10 +137,11 @@ def with_expected(graph: Nodes, support: Strengths, expected: NDArray[np.float64
     return dataclasses.replace(support, values=values, expected=expected)
 
 
-def strengths_of(graph: Nodes, expected: NDArray[np.float32]) -> Strengths:
-    """Strengths where expected links (n, k) are not zero."""
+def strengths_of(graph: Nodes, expected: NDArray[np.float32], k: int | None = None) -> Strengths:
+    """Strengths where expected links (n, columns) are not zero. k : communities, as many as columns when not given."""
     mask = expected > 0
-    indptr = np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int64)
-    communities = np.nonzero(mask)[1].astype(np.int32)
-    links = expected[mask].astype(np.float64)
-    return with_expected(graph, Strengths(indptr, communities, links, links, expected.shape[1]), links)
+    indptr = np.concatenate([[0], np.cumsum(to_host(mask.sum(axis=1)))]).astype(np.int64)
+    communities = to_host(namespace(expected).nonzero(mask)[1].astype(np.int32))
+    links = to_host(expected[mask]).astype(np.float64)
+    n_communities = expected.shape[1] if k is None else k
+    return with_expected(graph, Strengths(indptr, communities, links, links, n_communities), links)

@@ -21,8 +21,8 @@ ETA = 0.05
 #: corpora tried.
 _OWN_SHARE = 0.75
 #: Fixed-point updates of a document in a pass. Few are better: documents and topics then settle together.
-_SWEEPS = 5
-_SETTLED = np.float32(1e-2)
+SWEEPS = 5
+SETTLED = np.float32(1e-2)
 #: Documents from which alpha is learned, and Minka's updates in a pass.
 ALPHA_SAMPLE = 2000
 _ALPHA_UPDATES = 3
@@ -72,7 +72,7 @@ def polish_step(
     stats = np.zeros_like(word_topic)
     active = active_documents(rows, left_out)
     arguments = (rows.indptr, rows.indices, rows.counts, active, word_topic, alpha, expected)
-    topic_cpu.document_step(*arguments, _SWEEPS, _SETTLED, own, stats)
+    topic_cpu.document_step(*arguments, SWEEPS, SETTLED, own, stats)
     sampled = np.zeros((sample.size, alpha.size), np.float32)
     first, last = np.searchsorted(sample, [rows.start, rows.start + rows.n_documents])
     sampled[first:last] = expected[sample[first:last] - rows.start]

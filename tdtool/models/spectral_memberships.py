@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from tdtool.data.graph import Graph
 from tdtool.decompose.power import PowerFit, leading_rows, orthogonal_power
+from tdtool.decompose.spread_rows import leading_rows_on_gpu
+from tdtool.kernels.arrays import like, namespace
+from tdtool.kernels.device_gpu import owner
 from tdtool.models.graph_parts import UnsuitedError
 from tdtool.moments.split_star import SplitStar
 from tdtool.moments.three_star import ThreeStar
@@ -26,10 +29,14 @@ def spectral_memberships(
 
     points : (n, k) X; node_weights : (n,); see GraphEmbedding; tensor : see ThreeStar. A node's coordinate along
     direction v_j, divided by lambda_j = T(v_j, v_j, v_j), is 1 for a pure member of community j and 0 for a pure member
-    of another.
+    of another. From points on a GPU, memberships on it.
     """
-    moment = ThreeStar.of(points, node_weights, alpha0=alpha0, tensor=tensor)
-    fit = orthogonal_power(moment.apply, leading_rows(moment.points, node_weights))
+    moment, gpu = ThreeStar.of(points, node_weights, alpha0=alpha0, tensor=tensor), owner(points)
+    if gpu is None:
+        start = leading_rows(moment.points, node_weights)
+    else:
+        start = leading_rows_on_gpu(gpu, moment.points, node_weights)
+    fit = orthogonal_power(moment.apply, start)
     return _shares(_pure_is_one(moment.points, fit)), fit
 
 
@@ -57,15 +64,17 @@ def nearly_pure(memberships: NDArray[np.float32], *, mixed: float = 0.05) -> NDA
     EM doubts a membership only where another one has a share to grow from; from spectral shares themselves, which
     noise spreads over all communities, it ends in poorer optima.
     """
-    pure = np.zeros_like(memberships)
-    some = memberships.max(axis=1) > 0
-    pure[some, memberships[some].argmax(axis=1)] = 1
+    xp = namespace(memberships)
+    pure = xp.zeros_like(memberships)
+    some = (memberships.max(axis=1) > 0).astype(memberships.dtype)
+    xp.put_along_axis(pure, memberships.argmax(axis=1)[:, None], some[:, None], axis=1)
     return (1 - np.float32(mixed)) * pure + np.float32(mixed) * memberships
 
 
 def without_traces(memberships: NDArray[np.float32]) -> NDArray[np.float32]:
     """What is left of spectral memberships (n, k) where nothing is polished: those that the node clearly has."""
-    return np.where(memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True), memberships, 0)
+    is_clear = memberships >= _LEAST_SHARE * memberships.max(axis=1, keepdims=True)
+    return namespace(memberships).where(is_clear, memberships, np.float32(0))
 
 
 def _pure_is_one(points: Matrix, fit: PowerFit) -> Matrix:
@@ -74,11 +83,12 @@ def _pure_is_one(points: Matrix, fit: PowerFit) -> Matrix:
     A direction without weight is no community: its coordinates are 0.
     """
     weights = np.where(fit.weights > _NOTHING * fit.weights.max(initial=0.0), fit.weights, np.inf)
-    return np.asarray(points @ fit.vectors / weights)
+    return points @ like(fit.vectors, points) / like(weights, points)
 
 
 def _shares(values: NDArray[Any]) -> NDArray[np.float32]:
     """Positive parts, rows sum to 1 or are zero."""
-    positive = np.maximum(values, 0.0)
+    xp = namespace(values)
+    positive = xp.maximum(values, 0.0)
     total = positive.sum(axis=1, keepdims=True)
-    return np.asarray(positive / np.where(total > 0, total, 1.0), np.float32)
+    return (positive / xp.where(total > 0, total, 1.0)).astype(np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from tdtool.kernels.arrays import like, to_host
 from tdtool.kernels.modes import multi_mode_dot
 from tdtool.moments.packed_triples import tensor_apply
 
@@ -18,8 +19,9 @@ Matrix = NDArray[np.float64]
 class ThreeStar:
     """sum_u w_u x_u (x) x_u (x) x_u, corrected for a Dirichlet prior of sum alpha0; formed only where it is kept.
 
-    points : (n, k) x_u with sum w x x' = I after the correction of the second moment; weights : (n,) w, sum 1; tensor :
-    the sum itself, (k, k, k), where it is known, so that nothing is done with each of many points.
+    points : (n, k) x_u with sum w x x' = I after the correction of the second moment; weights : (n,) w, sum 1, both on
+    the host or both on a GPU; tensor : the sum itself, (k, k, k), where it is known, so that nothing is done with each
+    of many points.
     For tau = 0 and alpha0 = 0 it is T_abc = sum_x d_x^-2 A_xa A_xb A_xc (repeated leaves included) with each leaf
     projected on the whitened eigenvectors. Source: Anandkumar, Ge, Hsu, Kakade 2014, JMLR 15, section 3.
     """
@@ -37,13 +39,13 @@ class ThreeStar:
 
         tensor : (k, k, k), `weighted_cubes` of these.
         """
-        first, second = weights @ points, np.eye(points.shape[1])
+        first, second = to_host(weights @ points), np.eye(points.shape[1])
         if alpha0 > 0:
             # M2 = I - alpha0 / (alpha0 + 1) m m', which is small along m but stays positive: |m| <= 1.
             corrected = second - alpha0 / (alpha0 + 1) * np.outer(first, first)
             values, vectors = scipy.linalg.eigh(corrected)
             root = (vectors / np.sqrt(np.maximum(values, np.finfo(float).eps))) @ vectors.T
-            points, first, second = points @ root, root @ first, root @ root
+            points, first, second = points @ like(root, points), root @ first, root @ root
             tensor = None if tensor is None else multi_mode_dot(tensor, [root] * 3)
         return cls(points, weights, alpha0, second, first, tensor)
 
@@ -60,6 +62,6 @@ class ThreeStar:
 
     def _raw(self, directions: Matrix) -> Matrix:
         """Without the correction."""
-        values = self.points @ directions
+        values = self.points @ like(directions, self.points)
         values *= values
-        return np.asarray(self.points.T @ (self.weights[:, None] * values))
+        return to_host(self.points.T @ (self.weights[:, None] * values))

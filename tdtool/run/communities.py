@@ -13,10 +13,12 @@ import numpy as np
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig, as_json
+from tdtool.data.edge_passes_gpu import GpuEdgeEngine
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
 from tdtool.errors import InputError, ResourceError
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.models.communities import CommunityFit, chosen_mode
 from tdtool.models.graph_parts import Components, find_components
 from tdtool.run.communities_plan import CommunitiesPlan, check_memory, plan_of
@@ -109,6 +111,7 @@ def find_communities(
     workers: int | None = None,
     memory: int | None = None,
     spark: SparkConfig | None = None,
+    gpu: Gpu | None = None,
     force: bool = False,
     exports: Sequence[str] = (),
 ) -> CommunitiesResult:
@@ -116,7 +119,8 @@ def find_communities(
 
     source : a path, or "-" for standard input; workers : threads, default all cores (the result does not depend on
     them); memory : bytes that the arrays may take, default what is free; spark : the cluster that looks at the edges,
-    None for this process (the result does not depend on it either). The memberships come from all edges; with
+    None for this process (the result does not depend on it either); gpu : looks at the edges where there is no cluster
+    (the result is the same but for rounding). The memberships come from all edges; with
     communities.holdout a second fit, which has not seen some of them, gives the AUC. UsageError, InputError,
     ResourceError say what cannot be.
     """
@@ -130,7 +134,7 @@ def find_communities(
         read = time.perf_counter()
         check_memory(_plan(network, config, workers), _limit(memory), source)
         parts = find_components(network)
-        found = find_and_score(cluster.carried(network), config)
+        found = find_and_score(_carried(network, cluster, gpu), config)
     seconds = {"read": read - started, "fit": time.perf_counter() - read}
     warnings = (*shape_warnings(network), *found.warnings)
     with log.task("writing"), hdf5.create(output, schema.COMMUNITIES, force=force) as writer:
@@ -202,6 +206,13 @@ def in_words(source: str) -> Iterator[None]:
     except (np.linalg.LinAlgError, ArpackError) as error:
         hint = "its weights may be of too different sizes; or take fewer communities"
         raise InputError(f"the communities could not be found: {error}", path=source, hint=hint) from error
+
+
+def _carried(graph: Graph, cluster: GraphCluster, gpu: Gpu | None) -> Graph:
+    """The graph with passes over its edges on the cluster, else on the GPU, if there is one of them."""
+    if gpu is None or cluster.spark is not None:
+        return cluster.carried(graph)
+    return dataclasses.replace(graph, engine=GpuEdgeEngine(gpu))
 
 
 def _limit(memory: int | None) -> int:

@@ -18,6 +18,7 @@ from tdtool.data.provenance import record_provenance
 from tdtool.data.tensor import LabelledTensor
 from tdtool.decompose.results import CPFit, TuckerFit
 from tdtool.errors import InputError, ResourceError
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.kernels.sparse_tensor import SparseTensor
 from tdtool.run.components import core_entries, cp_components, squares_of, tucker_modes
 from tdtool.run.decompose_fit import Decomposition, fit_tensor
@@ -127,13 +128,15 @@ def decompose(
     decompose: DecomposeConfig | None = None,
     workers: int | None = None,
     memory: int | None = None,
+    gpu: Gpu | None = None,
     force: bool = False,
     exports: Sequence[str] = (),
 ) -> DecomposeResult:
     """Decompose the tensor in `source` and write the result to `output` (and to `exports`, format by suffix).
 
     source : a path, or "-" for standard input; workers : threads, default all cores (the result does not depend on
-    them); memory : bytes that the arrays may take, default what is free. UsageError, InputError, ResourceError say what
+    them); memory : bytes that the arrays may take, default what is free; gpu : where a tensor that fits there is
+    decomposed. UsageError, InputError, ResourceError say what
     cannot be.
     """
     started = time.perf_counter()
@@ -144,7 +147,7 @@ def decompose(
         found = _read(source, tensor or TensorConfig(), config, memory)
         read = time.perf_counter()
         check_memory(plan_of(found, config, workers or available_cores()), memory_limit(memory), source)
-        decomposition = fit_tensor(found, config)
+        decomposition = fit_tensor(found, config, gpu)
     seconds = {"read": read - started, "fit": time.perf_counter() - read}
     _write(output, found, decomposition, config, tensor or TensorConfig(), seconds, force)
     export_all(output, list(exports), force=force)

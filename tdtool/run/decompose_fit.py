@@ -21,8 +21,14 @@ from tdtool.decompose.sketched import cheaper_exact, sketched_cp_als, sketched_p
 from tdtool.decompose.symmetric import is_symmetric
 from tdtool.decompose.tensor_power import symmetric_cp
 from tdtool.decompose.tucker import choose_ranks, hosvd, tucker_als
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.kernels.modes import mode_dot, norm
-from tdtool.run.tensors import dense, most_components
+from tdtool.kernels.sparse_tensor import SparseTensor
+from tdtool.run.decompose_plan import plan_of
+from tdtool.run.tensors import TUCKER_METHODS, dense, most_components
+
+#: Bytes on a GPU for each of a tensor whose Tucker ranks are not known before: the tensor, and blocks of it.
+_ROOM = 1.25
 
 
 class _Sizes(TypedDict):
@@ -46,8 +52,49 @@ class Decomposition:
     warnings: tuple[str, ...] = ()
 
 
-def fit_tensor(tensor: LabelledTensor, config: DecomposeConfig) -> Decomposition:
-    """Decompose a tensor as `config` says; the same seed gives the same result."""
+def fit_tensor(tensor: LabelledTensor, config: DecomposeConfig, gpu: Gpu | None = None) -> Decomposition:
+    """Decompose a tensor as `config` says; the same seed gives the same result.
+
+    gpu : where a dense tensor without missing values goes as a whole when it fits there, and the sketch of a sparse
+    one. What cannot go there, or turns out not to fit, is decomposed on the host, and a note says so.
+    """
+    placed = None if gpu is None else _placed(tensor, config, gpu)
+    if placed is not None:
+        try:
+            return _fit(placed, config, gpu)
+        except MemoryError:
+            log.note("the memory of the GPU is not enough after all: decomposing on the CPU")
+        placed = None
+    return _fit(tensor, config, None)
+
+
+def _placed(tensor: LabelledTensor, config: DecomposeConfig, gpu: Gpu) -> LabelledTensor | None:
+    """The tensor with its values on the GPU, a sparse one as it is for a sketch; None, and a note, where it cannot."""
+    values = tensor.values
+    if isinstance(values, SparseTensor):
+        if config.method == "sketch":
+            return tensor
+        log.note("a sparse tensor is decomposed on the CPU")
+        return None
+    if tensor.missing is not None:
+        log.note("a tensor with missing values is decomposed on the CPU")
+        return None
+    unknown = config.method in TUCKER_METHODS and config.ranks is None
+    needed = values.nbytes * _ROOM if unknown else plan_of(tensor, config, 1).held_bytes
+    if needed > gpu.limit:
+        what = f"{needed / 1e9:.1f} GB are needed on the GPU, and {gpu.limit / 1e9:.1f} GB may be used"
+        log.note(f"{what}: decomposing on the CPU")
+        return None
+    try:
+        by_columns = values.flags.f_contiguous and not values.flags.c_contiguous
+        there = gpu.to_device(values.T).T if by_columns else gpu.to_device(values)
+        return dataclasses.replace(tensor, values=there)
+    except MemoryError:
+        log.note("the tensor does not fit in the memory of the GPU: decomposing on the CPU")
+        return None
+
+
+def _fit(tensor: LabelledTensor, config: DecomposeConfig, gpu: Gpu | None) -> Decomposition:
     rng = np.random.default_rng(config.seed)
     length = _norm(tensor)
     if config.method in ("tucker", "hosvd"):
@@ -56,7 +103,7 @@ def fit_tensor(tensor: LabelledTensor, config: DecomposeConfig) -> Decomposition
     if config.rank is None:
         choice = _choose(tensor, config, rng)
         config = dataclasses.replace(config, rank=choice.rank)
-    fit = _CP[config.method](tensor, config, rng)
+    fit = _sketch(tensor, config, rng, gpu) if config.method == "sketch" else _CP[config.method](tensor, config, rng)
     warnings = (*fit.warnings, *_doubts(tensor, config, fit))
     return Decomposition(fit, length, choice, kruskal(fit.factors).text, (), tuple(dict.fromkeys(warnings)))
 
@@ -132,12 +179,13 @@ def _power(tensor: LabelledTensor, config: DecomposeConfig, rng: np.random.Gener
         )
 
 
-def _sketch(tensor: LabelledTensor, config: DecomposeConfig, rng: np.random.Generator) -> CPFit:
+def _sketch(tensor: LabelledTensor, config: DecomposeConfig, rng: np.random.Generator, gpu: Gpu | None) -> CPFit:
     values, rank = tensor.values, config.rank or 1
     sizes = _Sizes(hash_length=config.hash_length, n_sketches=config.sketches)
     with log.task(f"sketch, rank {rank}"):
-        if isinstance(values, np.ndarray) and values.ndim == 3 and rank <= len(values) and is_symmetric(values):
-            return sketched_power(values, rank, **sizes, n_restarts=config.restarts, rng=rng)
+        dense_cube = not isinstance(values, SparseTensor) and values.ndim == 3 and rank <= len(values)
+        if dense_cube and is_symmetric(dense(tensor)):
+            return sketched_power(dense(tensor), rank, **sizes, n_restarts=config.restarts, rng=rng)
         return sketched_cp_als(
             values,
             rank,
@@ -145,6 +193,7 @@ def _sketch(tensor: LabelledTensor, config: DecomposeConfig, rng: np.random.Gene
             n_restarts=config.restarts,
             max_iters=config.max_iters,
             tol=config.tol,
+            gpu=gpu,
             rng=rng,
         )
 
@@ -153,7 +202,6 @@ _CP: dict[str, Callable[[LabelledTensor, DecomposeConfig, np.random.Generator], 
     "cp": _cp,
     "cp-nonneg": _cp,
     "power": _power,
-    "sketch": _sketch,
 }
 
 
@@ -164,7 +212,7 @@ def _doubts(tensor: LabelledTensor, config: DecomposeConfig, fit: CPFit) -> list
         doubts.append(_unsettled(config))
     if fit.stopped == "diverged":
         doubts.append("the iteration diverged: take a lower rank, or cp-nonneg where the data are non-negative")
-    if config.method == "sketch" and isinstance(tensor.values, np.ndarray):
+    if config.method == "sketch" and not isinstance(tensor.values, SparseTensor):
         sizes = (config.rank or 1, config.hash_length, config.sketches)
         if cheaper_exact(tensor.shape, *sizes):
             doubts.append("exact is cheaper than sketches for this tensor: --method cp")

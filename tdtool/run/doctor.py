@@ -10,27 +10,41 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tdtool import __version__
-from tdtool.errors import ClusterError
-from tdtool.run.bench_machine import measure
+from tdtool.config import ComputeConfig
+from tdtool.errors import ClusterError, TdtoolError
+from tdtool.run.bench_machine import measure, measure_gpu
+from tdtool.run.device import cupy_package, gpu_errors, open_device
+from tdtool.run.driver import Device, read_driver
 from tdtool.run.machine import available_cores, available_memory, total_memory
+
+if TYPE_CHECKING:
+    from tdtool.kernels.device_gpu import Gpu
 
 _GIB = 1 << 30
 _PERSONAL = ("dev", "all")
 
 
 def examine(*, bench: bool = False) -> dict[str, dict[str, Any]]:
-    """Facts by title: system, threads, packages, extras, Spark, and with `bench` what the machine can do."""
+    """Facts by title: system, threads, packages, extras, Spark, GPU, and with `bench` what the machine can do."""
+    gpu, about_gpu = _gpu()
     report = {
         "System": _system(),
         "Threads": _threads(),
         "Packages": {name: _version(name) or "missing" for name in _requirements("")},
         "Optional extras": _extras(),
         "Spark": _spark(),
+        "GPU": about_gpu,
     }
-    return {**report, "Measured": measure()} if bench else report
+    if not bench:
+        return report
+    measured = measure()
+    if gpu is not None:
+        with gpu_errors():
+            measured |= measure_gpu(gpu)
+    return {**report, "Measured": measured}
 
 
 def _system() -> dict[str, Any]:
@@ -93,6 +107,36 @@ def _spark() -> dict[str, Any]:
     except ClusterError as error:
         java = error.what
     return {"pyspark": _version("pyspark") or "missing", "Java": java, **_set("SPARK_HOME", "JAVA_HOME")}
+
+
+def _gpu() -> tuple[Gpu | None, dict[str, Any]]:
+    """The GPU, and what is known of it: what --device cuda would use, or why there is none and what to do."""
+    driver, package = read_driver(), cupy_package()
+    facts: dict[str, Any] = {}
+    if driver is not None:
+        facts["driver"] = f"{driver.version or 'of unknown version'}, runs CUDA up to {driver.cuda_text}"
+        facts |= {f"device {number}": _device(device) for number, device in enumerate(driver.devices)}
+    facts["cupy"] = "missing" if package is None else f"{package.version} ({package.name})"
+    facts["CUDA libraries"] = ", ".join(_cuda_wheels()) or "none as packages"
+    facts |= _set("CUDA_PATH", "CUDA_VISIBLE_DEVICES")
+    try:
+        gpu = open_device(ComputeConfig("cuda"))
+    except TdtoolError as error:
+        return None, {"--device cuda": f"none: {error.what}", **({"help": error.hint} if error.hint else {}), **facts}
+    name = "" if gpu is None else f"{gpu.name}, {gpu.limit / _GIB:.1f} of {gpu.memory / _GIB:.1f} GiB free"
+    return gpu, {"--device cuda": name, **facts}
+
+
+def _device(device: Device) -> str:
+    mode = f", {device.mode}" if device.mode else ""
+    major, minor = device.capability
+    return f"{device.name}, {device.memory / _GIB:.1f} GiB, compute capability {major}.{minor}{mode}"
+
+
+def _cuda_wheels() -> list[str]:
+    """Libraries of CUDA that pip has installed, with their versions."""
+    found = {str(each.metadata["Name"] or "").lower(): each.version for each in importlib.metadata.distributions()}
+    return [f"{name.removeprefix('nvidia-')} {found[name]}" for name in sorted(found) if name.startswith("nvidia-cu")]
 
 
 def _set(*names: str) -> dict[str, str]:

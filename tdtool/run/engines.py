@@ -10,8 +10,11 @@ from typing import Any
 
 from tdtool.config import IngestConfig, SparkConfig
 from tdtool.engine import Engine, LocalEngine
+from tdtool.engine_gpu import GpuEngine
 from tdtool.errors import MissingExtraError
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.run.corpora import corpus_of, is_parquet, is_store, source_bytes
+from tdtool.run.gpu_steps import GPU_STEPS
 from tdtool.run.machine import available_cores, default_memory
 
 
@@ -24,19 +27,20 @@ def open_engine(
     memory: int | None = None,
     spark: SparkConfig | None = None,
     vocabulary: list[str] | None = None,
+    gpu: Gpu | None = None,
 ) -> Iterator[Engine]:
     """An engine over the documents of `source`: a store, or anything that can be ingested, which is done first.
 
     workers : threads, None for the cores this process may use; memory : bytes of documents' state before it goes to
-    disk; spark : the cluster, None for this process; vocabulary : the only words to know (those of a model).
+    disk; spark : the cluster, None for this process; vocabulary : the only words to know (those of a model); gpu : what
+    does the steps that it can, None for threads alone; a cluster takes none.
     """
     workers = workers or available_cores()
     if spark is None:
-        with (
-            corpus_of(source, ingest, workers=workers, vocabulary=vocabulary) as corpus,
-            LocalEngine(corpus, workers=workers, memory=memory or default_memory()) as engine,
-        ):
-            yield engine
+        with corpus_of(source, ingest, workers=workers, vocabulary=vocabulary) as corpus:
+            local = LocalEngine(corpus, workers=workers, memory=memory or default_memory())
+            with local if gpu is None else GpuEngine(local, gpu, GPU_STEPS) as engine:
+                yield engine
         return
     check_spark()
     from tdtool.jobs.engine import SparkEngine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +14,22 @@ from numpy.typing import NDArray
 
 from tdtool import log
 from tdtool.config import TopicsConfig
+from tdtool.decompose.polar_gpu import polar_on_gpu
 from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
 from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
 from tdtool.engine import Engine
-from tdtool.kernels.symmetric_sketch import symmetric_hashes
+from tdtool.engine_gpu import GpuEngine
+from tdtool.kernels.device_gpu import Gpu
+from tdtool.kernels.symmetric_sketch import SymmetricSketch, symmetric_hashes
 from tdtool.models.held_out import held_out_documents, sample_documents
 from tdtool.models.polish import ALPHA_SAMPLE, DocumentSets, polish
 from tdtool.models.scores import completion_perplexity, score_model, topic_warnings
 from tdtool.models.topic_model import TopicModel, no_topics, pad_topics, recover_topics
+from tdtool.moments import pairs_gpu
 from tdtool.moments.pairs import FirstMoment, first_moment, second_moment_apply
 from tdtool.moments.sketched_triples import sketch_operations, sketch_size, third_moment_sketch, word_start
 from tdtool.moments.triples import (
+    Apply,
     ThirdMoment,
     choose_form,
     dense_apply,
@@ -134,7 +140,7 @@ class TopicFitter:
                 fit = self._sketched_power(moments, third, whitening)
             else:
                 apply = (dense_apply if form == "dense" else implicit_apply)(self.engine.map_reduce, third)
-                fit = orthogonal_power(apply, random_orthogonal(found, self._rng(1)), max_iters=MAX_SWEEPS, tol=tol)
+                fit = power_iteration(apply, random_orthogonal(found, self._rng(1)), tol, gpu_of(self.engine))
         if found:
             model = recover_topics(
                 whitening, fit, moments.first, alpha0=self.config.alpha0, polish_follows=self.config.polish != 0
@@ -153,7 +159,7 @@ class TopicFitter:
         sketch = third_moment_sketch(self.engine.map_reduce, third, moments.documents.left_out, family)
         start = word_start(whitening.unwhitening, moments.first.moment1)
         with scipy.fft.set_workers(self.engine.workers):
-            return sketched_orthogonal_power(sketch, start, tol=TURNED_ON_SKETCH)
+            return sketched_power_iteration(sketch, start, gpu_of(self.engine))
 
     def _advise(self, ratio: float) -> None:
         """Say once that an exact form is cheaper."""
@@ -191,8 +197,7 @@ def collect_moments(engine: Engine, config: TopicsConfig, n_topics: int) -> Mome
     documents = document_sets(corpus.n_documents, config)
     left_out = documents.left_out  # the tuning documents too: topics that have seen them would flatter the start
     first = first_moment(engine.map_reduce, left_out, corpus.n_terms)
-    pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
-    whitening = range_finder(pairs, corpus.n_terms, n_topics, rng=stream(config.seed, 0))
+    whitening = _whiten(engine, config, n_topics, first, left_out)
     third = third_moment(
         engine.map_reduce,
         first,
@@ -203,6 +208,45 @@ def collect_moments(engine: Engine, config: TopicsConfig, n_topics: int) -> Mome
         keep_rows=config.m3 != "sketch",
     )
     return Moments(first, whitening, third, documents)
+
+
+def gpu_of(engine: Engine) -> Gpu | None:
+    """The GPU that an engine works on."""
+    return engine.gpu if isinstance(engine, GpuEngine) else None
+
+
+def power_iteration(apply: Apply, start: NDArray[np.float64], tol: float, gpu: Gpu | None) -> PowerFit:
+    """The directions of an exact third moment. start : (k, k) orthonormal; gpu : makes large ones orthonormal."""
+    if gpu is None:
+        return orthogonal_power(apply, start, max_iters=MAX_SWEEPS, tol=tol)
+    on_gpu = functools.partial(polar_on_gpu, gpu)
+    return orthogonal_power(apply, start, max_iters=MAX_SWEEPS, tol=tol, orthonormal=on_gpu)
+
+
+def sketched_power_iteration(sketch: SymmetricSketch, start: NDArray[np.float64], gpu: Gpu | None) -> PowerFit:
+    """The directions of a sketched third moment; gpu : where the sketch is read, if it has the memory."""
+    if gpu is not None:
+        try:
+            return sketched_orthogonal_power(sketch.to_device(gpu), start, tol=TURNED_ON_SKETCH)
+        except MemoryError:
+            log.detail("the sketch does not fit on the GPU")
+    return sketched_orthogonal_power(sketch, start, tol=TURNED_ON_SKETCH)
+
+
+def _whiten(
+    engine: Engine, config: TopicsConfig, n_topics: int, first: FirstMoment, left_out: NDArray[np.int64]
+) -> Whitening:
+    """The whitening for at most n_topics, its blocks on the GPU where there is one with the memory for them."""
+    n_terms = engine.corpus.n_terms
+    if isinstance(engine, GpuEngine):
+        try:
+            there = pairs_gpu.second_moment_apply(engine.gpu, engine.map_reduce_there, first, left_out, config.alpha0)
+            return range_finder(there, n_terms, n_topics, rng=stream(config.seed, 0), gpu=engine.gpu)
+        except MemoryError:
+            log.detail("the range finder's blocks do not fit on the GPU")
+        engine.evict()
+    pairs = second_moment_apply(engine.map_reduce, first, left_out, config.alpha0)
+    return range_finder(pairs, n_terms, n_topics, rng=stream(config.seed, 0))
 
 
 def stream(seed: int, number: int) -> np.random.Generator:

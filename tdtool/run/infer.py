@@ -13,6 +13,7 @@ from tdtool.config import IngestConfig, SourceConfig, SparkConfig, as_json
 from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
 from tdtool.engine import Engine
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.models.inference import documents_step
 from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
@@ -49,17 +50,18 @@ def infer_documents(
     spark: SparkConfig | None = None,
     force: bool = False,
     exports: tuple[str, ...] = (),
+    gpu: Gpu | None = None,
 ) -> InferenceResult:
     """Find the topics of every document of `corpus` with a stored model; a document's answer depends on it alone.
 
-    spark : the cluster that does the work, None for threads of this process.
+    spark : the cluster that does the work, None for threads of this process; gpu : what does the work of this process.
     """
     started = time.perf_counter()
     check_outputs([model, corpus], output, exports, force=force)
     stored = read_model(model)
     config = IngestConfig(source=source, tokens=stored.tokens)
     with open_engine(
-        corpus, config, workers=workers, memory=memory, spark=spark, vocabulary=stored.vocabulary
+        corpus, config, workers=workers, memory=memory, spark=spark, vocabulary=stored.vocabulary, gpu=gpu
     ) as engine:
         documents = engine.corpus
         words = _write(output, engine, stored, corpus, config, force)

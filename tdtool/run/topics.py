@@ -17,6 +17,7 @@ from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
 from tdtool.engine import Engine
 from tdtool.errors import InputError, UsageError
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.models.coherence import top_words
 from tdtool.models.inference import documents_step
 from tdtool.models.topic_model import TopicModel
@@ -106,14 +107,16 @@ def fit_topics(
     spark: SparkConfig | None = None,
     force: bool = False,
     exports: tuple[str, ...] = (),
+    gpu: Gpu | None = None,
 ) -> TopicsResult:
     """Find the topics of `source` and write them to `output` (and to `exports`, format by suffix).
 
     spark : the cluster that does the work, None for threads of this process; the result is the same to the bit.
+    gpu : what does the work of this process, None for threads; the result is the same but for rounding.
     """
     started = time.perf_counter()
     check_outputs([source], output, exports, force=force)
-    with open_engine(source, ingest, workers=workers, memory=memory, spark=spark) as engine:
+    with open_engine(source, ingest, workers=workers, memory=memory, spark=spark, gpu=gpu) as engine:
         corpus = engine.corpus
         _check_size(corpus, topics, source)
         fitter = TopicFitter(engine, topics)

@@ -15,9 +15,9 @@ from tdtool import log
 from tdtool.config import TopicsConfig, as_json
 from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
-from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
-from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
+from tdtool.decompose.power import PowerFit, random_orthogonal
 from tdtool.errors import InputError, UsageError
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.kernels.hashing import HashFamily
 from tdtool.kernels.symmetric_sketch import SymmetricSketch
 from tdtool.models.coherence import diversity
@@ -26,7 +26,7 @@ from tdtool.moments.packed_triples import tensor_apply
 from tdtool.moments.pairs import FirstMoment
 from tdtool.moments.sketched_triples import word_start
 from tdtool.moments.whitening import Whitening
-from tdtool.run.fit import MAX_SWEEPS, TURNED, TURNED_ON_SKETCH, TopicFit, stream
+from tdtool.run.fit import TURNED, TopicFit, power_iteration, sketched_power_iteration, stream
 from tdtool.run.machine import available_cores
 from tdtool.run.moments import ledger_of, number_of
 from tdtool.run.outputs import check_outputs
@@ -108,6 +108,7 @@ def topics_of_moments(
     workers: int | None = None,
     force: bool = False,
     exports: tuple[str, ...] = (),
+    gpu: Gpu | None = None,
 ) -> TopicsResult:
     """Find topics from the moments in `source` and write them to `output` (and to `exports`, format by suffix).
 
@@ -128,7 +129,7 @@ def topics_of_moments(
     log.note(_NOTE)
     seed = stored.seed if seed is None else seed
     with limited(workers), scipy.fft.set_workers(workers or available_cores()):
-        fit = _fit(stored, k, seed)
+        fit = _fit(stored, k, seed, gpu)
     _write(output, stored, fit, seed, force)
     export_all(output, exports, force=force)
     return TopicsResult(
@@ -142,11 +143,11 @@ def topics_of_moments(
     )
 
 
-def _fit(stored: StoredMoments, k: int, seed: int) -> TopicFit:
+def _fit(stored: StoredMoments, k: int, seed: int, gpu: Gpu | None) -> TopicFit:
     started = time.perf_counter()
     whitening = stored.whitening.first(k)
     with log.task("tensor power"):
-        power = _power(stored, k, seed)
+        power = _power(stored, k, seed, gpu)
     model = recover_topics(whitening, power, stored.first, alpha0=stored.alpha0, polish_follows=False).ordered()
     return TopicFit(
         model=model,
@@ -161,15 +162,24 @@ def _fit(stored: StoredMoments, k: int, seed: int) -> TopicFit:
     )
 
 
-def _power(stored: StoredMoments, k: int, seed: int) -> PowerFit:
+def _power(stored: StoredMoments, k: int, seed: int, gpu: Gpu | None) -> PowerFit:
     """The power iteration for the leading k directions, as of a fit without polish."""
     if not isinstance(stored.third, SymmetricSketch):
-        apply = tensor_apply(stored.third[:k, :k, :k])
-        return orthogonal_power(apply, random_orthogonal(k, stream(seed, 1)), max_iters=MAX_SWEEPS, tol=TURNED)
+        return _exact_power(np.ascontiguousarray(stored.third[:k, :k, :k]), random_orthogonal(k, stream(seed, 1)), gpu)
     start = np.zeros((stored.rank, k))  # turned among themselves, columns stay within the leading k coordinates
     start[:k] = word_start(stored.whitening.unwhitening[:, :k], stored.first.moment1)
-    fit = sketched_orthogonal_power(stored.third, start, tol=TURNED_ON_SKETCH)
+    fit = sketched_power_iteration(stored.third, start, gpu)
     return dataclasses.replace(fit, vectors=fit.vectors[:k])
+
+
+def _exact_power(tensor: NDArray[np.float64], start: NDArray[np.float64], gpu: Gpu | None) -> PowerFit:
+    """Of a (k, k, k) tensor, which lies on the GPU where there is one with the memory."""
+    if gpu is not None:
+        try:
+            return power_iteration(tensor_apply(gpu.to_device(tensor)), start, TURNED, gpu)
+        except MemoryError:
+            log.detail("the third moment does not fit on the GPU")
+    return power_iteration(tensor_apply(tensor), start, TURNED, gpu)
 
 
 def _write(output: Path, stored: StoredMoments, fit: TopicFit, seed: int, force: bool) -> None:

@@ -22,6 +22,7 @@ BENCHMARKS = {
     "layers": "tensor layers: tdtool and tltorch with the same weights; flops, seconds and equality",
     "recompute": "activations computed again: bytes saved and time paid against depth, gradients compared",
     "heads": "tensor heads against fc: accuracy over paired seeds against parameters saved",
+    "gpu": "everything on a GPU, from one command: compiled, checked against the CPU, timed beside it and beside peers",
     "sketch": "sketched against exact decompositions: planted tensors, and topics of a corpus beside Gibbs sampling",
 }
 

@@ -306,7 +306,7 @@ def test_factors_of_a_table(tmp_path: Path) -> None:
 
 
 def test_every_command_is_tried_here() -> None:
-    files = ("test_commands.py", "test_decompose.py", "test_communities.py", "test_submit.py", "test_export.py", "test_train.py")
-    text = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in files)
+    names = ("commands", "decompose", "communities", "submit", "export", "train")
+    text = "".join(Path(__file__).with_name(f"test_{name}.py").read_text(encoding="utf-8") for name in names)
     assert all(f'"{name}"' in text for name in LazyGroup.summaries)
     assert IDS
