@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -45,6 +46,10 @@ def on(gpu: EmulatedGpu, *arrays: Any) -> list[Any]:
     return [gpu.to_device(value) if isinstance(value, np.ndarray) else value for value in arrays]
 
 
+#: Compiled, the twin's float32 weights meet rates in double precision; as plain Python they meet in single.
+TIGHT = 1e-6 if numba.config.DISABLE_JIT else 1e-12
+
+
 def same(gpu: EmulatedGpu, found: Any, expected: Any, rtol: float) -> None:
     for one, other in zip(found, expected, strict=True):
         host = gpu.to_host(one)
@@ -81,9 +86,9 @@ def test_sparse_pass_and_gains(
         pieces = blocks_gpu.cut_long_rows(gpu, graph[0], longest=longest)
         for scored in (False, True):
             found = blocks_gpu.sparse_pass(gpu, *arguments, scored=scored, pieces=pieces)
-            same(gpu, found, blocks_cpu.sparse_pass(*graph, *model, scored=scored), 1e-12)
+            same(gpu, found, blocks_cpu.sparse_pass(*graph, *model, scored=scored), TIGHT)
         gains = blocks_gpu.entry_gains(gpu, *arguments, pieces=pieces)
-        same(gpu, [gains], [blocks_cpu.entry_gains(*graph, *model)], 1e-11)
+        same(gpu, [gains], [blocks_cpu.entry_gains(*graph, *model)], 10 * TIGHT)
         bits.append([gpu.to_host(part).tobytes() for part in (*found, gains)])
     assert bits[0] == bits[1]
 
@@ -152,7 +157,7 @@ def test_an_edge_that_nothing_explains_is_as_unlikely_as_the_smallest_rate() -> 
     graph = np.array([0, 1, 2]), np.array([1, 0], np.int32), None
     rows = np.array([0, 1, 2]), np.array([0, 1], np.int32), np.array([1.5, 2.0]), 0.0, np.ones(2)
     found = blocks_gpu.sparse_pass(gpu, *on(gpu, *graph, *rows), scored=True)
-    same(gpu, found, blocks_cpu.sparse_pass(*graph, *rows, scored=True), 1e-12)
+    same(gpu, found, blocks_cpu.sparse_pass(*graph, *rows, scored=True), TIGHT)
     dense = np.diag([1.5, 2.0]).astype(np.float32), 0.0, np.ones(2)
     assert not gpu.to_host(blocks_gpu.dense_pass(gpu, *on(gpu, *graph, *dense))[0]).any()
 
