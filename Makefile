@@ -20,4 +20,4 @@ test:
 	pytest -n auto
 
 coverage:   ## of the kernels, whose compiled code no tool can watch
-	NUMBA_DISABLE_JIT=1 pytest tests/kernels --cov=tdtool.kernels --cov-fail-under=90
+	NUMBA_DISABLE_JIT=1 pytest -n auto tests/kernels --cov=tdtool.kernels --cov-fail-under=90

@@ -69,7 +69,7 @@ def test_a_wrong_contraction_is_not_timed(opened: EmulatedGpu, work: Work, monke
     assert all(row.seconds is None and row.note.startswith("wrong: 1.0e-03 cold") for row in ours)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_single_steps_are_those_of_the_cpu(opened: EmulatedGpu, work: Work) -> None:
     found = rows("kernels", opened, work)
     assert len(found) == 2 * (9 + 1 + 2) + 3 + 2

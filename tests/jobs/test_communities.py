@@ -177,6 +177,7 @@ def kill_an_executor(context: SparkContext) -> None:
     os.kill(found, signal.SIGKILL)
 
 
+@pytest.mark.study
 def test_a_worker_is_killed(
     spark_cluster: SparkContext, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

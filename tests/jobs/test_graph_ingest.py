@@ -201,6 +201,7 @@ def test_what_this_process_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert graph_on_spark.read_by_executors(GraphCluster(None), str(path), config) is None
 
 
+@pytest.mark.study
 @pytest.mark.spark
 def test_executors_of_their_own(spark_cluster: SparkContext, tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "x.tsv"

@@ -61,6 +61,7 @@ def test_an_error_of_a_task_reaches_the_user_in_its_words(tmp_path: Path, spark_
     assert "docword.x.txt:201: " in str(there.value)
 
 
+@pytest.mark.study
 def test_what_an_executor_held_is_made_again(tmp_path: Path, spark_cluster: SparkContext) -> None:
     source = write_source("txt", some_documents(140), tmp_path)
     expected = ingest(str(source), tmp_path / "a.h5", PHRASES, workers=1)

@@ -224,6 +224,7 @@ def test_errors_of_the_driver_are_left_alone(spark_local: SparkContext) -> None:
         run_job(spark_local, "nothing", action)
 
 
+@pytest.mark.study
 @pytest.mark.spark
 def test_executor_without_memory(spark: OneSpark) -> None:
     context = spark(SparkConfig("local-cluster[1,1,512]", (("spark.task.maxFailures", "1"),)))

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.jobs.one_spark import OneSpark
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.study]
 _PORT = "7077"
 _SECONDS = 240
 

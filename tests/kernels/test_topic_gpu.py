@@ -197,7 +197,8 @@ def test_split_counts() -> None:
     case.counts[-2] = 2.5
     keys = np.random.default_rng(0).integers(0, 2**64, 5, dtype=np.uint64)
     wanted = np.zeros_like(case.counts)
-    topic_cpu.split_tokens(case.indptr, case.counts, keys, wanted)
+    with np.errstate(over="ignore"):  # 64-bit hashing wraps round; numpy mentions it where the kernel is not compiled
+        topic_cpu.split_tokens(case.indptr, case.counts, keys, wanted)
     wanted[-4:] = case.counts[-4:] / 2
     gpu = EmulatedGpu()
     found = gpu.to_host(topic_gpu.split_counts(gpu, documents_on(gpu, case), gpu.to_device(keys)))

@@ -164,7 +164,7 @@ def test_processes_do_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.study)])
 def test_run_that_is_killed_ended_and_taken_up_by_one_process_learns_as_one_alone(
     strategy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
