@@ -256,7 +256,7 @@ class _Staging:
     def fill(self, batch: tuple[Host, ...], copies: Any, work: Any) -> None:
         """Begin to copy; waits for the last copy out of the pinned memory, and for the work on the last arrays."""
         self._copied.synchronize()
-        n_bytes = sum(-(-array.nbytes // 512) * 512 for array in batch)
+        n_bytes = max(sum(_whole_pages(array.nbytes) for array in batch), _PAGE)
         if self._pinned is None or self._pinned.mem.size < n_bytes:
             self._pinned = self._xp.cuda.alloc_pinned_memory(n_bytes)
         if self._was_taken:
@@ -269,9 +269,10 @@ class _Staging:
                 staged = np.frombuffer(self._pinned, array.dtype, array.size, at).reshape(array.shape)
                 staged[...] = array
                 target = self._xp.empty(array.shape, array.dtype)
-                target.data.copy_from_host_async(staged.ctypes.data, array.nbytes, copies)
+                if array.nbytes:
+                    target.data.copy_from_host_async(staged.ctypes.data, array.nbytes, copies)
                 arrays.append(target)
-                at += -(-array.nbytes // 512) * 512
+                at += _whole_pages(array.nbytes)
         self._copied.record(copies)
         self._arrays = tuple(arrays)
 
@@ -280,6 +281,14 @@ class _Staging:
         work.wait_event(self._copied)
         self._was_taken = True
         return self._arrays
+
+
+#: Arrays begin at multiples of so many bytes in a pinned buffer.
+_PAGE = 512
+
+
+def _whole_pages(n_bytes: int) -> int:
+    return -(-n_bytes // _PAGE) * _PAGE
 
 
 #: cudaDataType of numpy's type characters.

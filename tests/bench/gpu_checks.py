@@ -100,8 +100,11 @@ def checks(gpu: Gpu, work: Work) -> Iterator[Found]:
 
 
 def files() -> list[Path]:
-    """The files of tests that use an emulated GPU."""
-    found = [path for path in sorted(_TESTS.rglob("test_*.py")) if "emulated_gpu" in path.read_text(encoding="utf-8")]
+    """The files of tests that use an emulated GPU, and those that want a real one."""
+    marks = "emulated_gpu", "pytest.mark.gpu"
+    found = [
+        path for path in sorted(_TESTS.rglob("test_*.py")) if any(mark in path.read_text("utf-8") for mark in marks)
+    ]
     return [path for path in found if path.name not in _LEFT_OUT and path.parent.name != "bench"]
 
 
