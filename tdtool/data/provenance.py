@@ -11,6 +11,7 @@ from typing import Any
 
 from tdtool import __version__
 from tdtool.data.ledger import Ledger
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.store import hdf5
 
 _PACKAGES = ("numpy", "scipy", "numba", "h5py", "pyarrow")
@@ -24,8 +25,14 @@ def record_provenance(
     ledger: Ledger,
     source: dict[str, Any],
     seconds: dict[str, float],
+    gpu: Gpu | None = None,
 ) -> None:
-    """Write the root attributes that every result carries. source : what was read: path, bytes, digest ..."""
+    """Write the root attributes that every result carries. source : what was read: path, bytes, digest ...
+
+    gpu : what did the work; another device rounds in another order.
+    """
+    if gpu is not None:
+        config = {**config, "gpu": {"name": gpu.name, "tf32": gpu.tf32}}
     writer.attribute("tdtool_version", __version__)
     writer.attribute("argv", [Path(sys.argv[0]).name, *sys.argv[1:]])
     writer.attribute("config", config)

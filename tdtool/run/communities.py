@@ -13,7 +13,7 @@ import numpy as np
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig, as_json
-from tdtool.data.edge_passes_gpu import GpuEdgeEngine
+from tdtool.data.edge_passes_gpu import GpuEdgeEngine, gpu_of
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
@@ -134,7 +134,8 @@ def find_communities(
         read = time.perf_counter()
         check_memory(_plan(network, config, workers), _limit(memory), source)
         parts = find_components(network)
-        found = find_and_score(_carried(network, cluster, gpu), config)
+        carried = _carried(network, cluster, gpu)
+        found = find_and_score(carried, config)
     seconds = {"read": read - started, "fit": time.perf_counter() - read}
     warnings = (*shape_warnings(network), *found.warnings)
     with log.task("writing"), hdf5.create(output, schema.COMMUNITIES, force=force) as writer:
@@ -147,6 +148,7 @@ def find_communities(
             ledger=network.ledger,
             source=network.source,
             seconds=seconds,
+            gpu=gpu_of(carried),
         )
     export_all(output, list(exports), force=force)
     return CommunitiesResult(

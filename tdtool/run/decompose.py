@@ -136,8 +136,7 @@ def decompose(
 
     source : a path, or "-" for standard input; workers : threads, default all cores (the result does not depend on
     them); memory : bytes that the arrays may take, default what is free; gpu : where a tensor that fits there is
-    decomposed. UsageError, InputError, ResourceError say what
-    cannot be.
+    decomposed. UsageError, InputError, ResourceError say what cannot be.
     """
     started = time.perf_counter()
     config = decompose or DecomposeConfig()
@@ -236,7 +235,13 @@ def _write(
             writer.attribute(name, value)
         settings = {"tensor": as_json(source), "decompose": as_json(config)}
         record_provenance(
-            writer, config=settings, seed=config.seed, ledger=tensor.ledger, source=tensor.source, seconds=seconds
+            writer,
+            config=settings,
+            seed=config.seed,
+            ledger=tensor.ledger,
+            source=tensor.source,
+            seconds=seconds,
+            gpu=found.gpu,
         )
 
 

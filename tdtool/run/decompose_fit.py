@@ -41,7 +41,8 @@ class Decomposition:
     """fit; norm : of the tensor, over what was observed; choice : how the CP rank was chosen, None when it was given.
 
     uniqueness : whether the components are the only ones, in a sentence, "" for Tucker; mode_errors : relative error
-    that the factor of each mode alone leaves, () for CP; warnings : what to know before trusting the result.
+    that the factor of each mode alone leaves, () for CP; warnings : what to know before trusting the result; gpu : what
+    did the work, None for threads.
     """
 
     fit: CPFit | TuckerFit
@@ -50,6 +51,7 @@ class Decomposition:
     uniqueness: str = ""
     mode_errors: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    gpu: Gpu | None = None
 
 
 def fit_tensor(tensor: LabelledTensor, config: DecomposeConfig, gpu: Gpu | None = None) -> Decomposition:
@@ -61,7 +63,7 @@ def fit_tensor(tensor: LabelledTensor, config: DecomposeConfig, gpu: Gpu | None 
     placed = None if gpu is None else _placed(tensor, config, gpu)
     if placed is not None:
         try:
-            return _fit(placed, config, gpu)
+            return dataclasses.replace(_fit(placed, config, gpu), gpu=gpu)
         except MemoryError:
             log.note("the memory of the GPU is not enough after all: decomposing on the CPU")
         placed = None

@@ -17,6 +17,7 @@ from tdtool.kernels.device_gpu import Gpu
 from tdtool.models.inference import documents_step
 from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
+from tdtool.run.fit import gpu_of
 from tdtool.run.models import StoredModel, read_model
 from tdtool.run.outputs import check_outputs
 from tdtool.run.topics import write_ids
@@ -84,5 +85,13 @@ def _write(output: Path, engine: Engine, model: StoredModel, source: str, config
             words += int(length.sum())
         writer.attribute("model", {"path": str(model.path), "content_digest": model.digest})
         read = corpus.attributes.get("source", {"path": source})
-        record_provenance(writer, config=as_json(config), seed=0, ledger=corpus.ledger, source=read, seconds={})
+        record_provenance(
+            writer,
+            config=as_json(config),
+            seed=0,
+            ledger=corpus.ledger,
+            source=read,
+            seconds={},
+            gpu=gpu_of(engine),
+        )
     return words

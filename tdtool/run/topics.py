@@ -25,7 +25,7 @@ from tdtool.moments.pairs import vocabulary_step
 from tdtool.run.choose import Candidate, candidate_sizes, choose_n_topics
 from tdtool.run.document_exports import export_documents
 from tdtool.run.engines import open_engine
-from tdtool.run.fit import TopicFit, TopicFitter, document_sets
+from tdtool.run.fit import TopicFit, TopicFitter, document_sets, gpu_of
 from tdtool.run.outputs import check_outputs
 from tdtool.store import hdf5, schema
 
@@ -215,7 +215,13 @@ def _write(
         config = {"ingest": as_json(ingest), "topics": as_json(topics)}
         read = corpus.attributes.get("source", {"path": source})
         record_provenance(
-            writer, config=config, seed=topics.seed, ledger=corpus.ledger, source=read, seconds=fit.seconds
+            writer,
+            config=config,
+            seed=topics.seed,
+            ledger=corpus.ledger,
+            source=read,
+            seconds=fit.seconds,
+            gpu=gpu_of(engine),
         )
 
 

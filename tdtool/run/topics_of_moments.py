@@ -130,7 +130,7 @@ def topics_of_moments(
     seed = stored.seed if seed is None else seed
     with limited(workers), scipy.fft.set_workers(workers or available_cores()):
         fit = _fit(stored, k, seed, gpu)
-    _write(output, stored, fit, seed, force)
+    _write(output, stored, fit, seed, gpu, force)
     export_all(output, exports, force=force)
     return TopicsResult(
         path=output,
@@ -182,7 +182,7 @@ def _exact_power(tensor: NDArray[np.float64], start: NDArray[np.float64], gpu: G
     return power_iteration(tensor_apply(tensor), start, TURNED, gpu)
 
 
-def _write(output: Path, stored: StoredMoments, fit: TopicFit, seed: int, force: bool) -> None:
+def _write(output: Path, stored: StoredMoments, fit: TopicFit, seed: int, gpu: Gpu | None, force: bool) -> None:
     k, attributes = fit.model.n_topics, stored.attributes
     config = TopicsConfig(k, alpha0=stored.alpha0, m3="sketch" if stored.form == "sketch" else "dense", polish=0)
     kept = attributes.get("config")
@@ -208,6 +208,7 @@ def _write(output: Path, stored: StoredMoments, fit: TopicFit, seed: int, force:
             ledger=stored.ledger,
             source=attributes.get("source", {}),
             seconds=fit.seconds,
+            gpu=gpu,
         )
 
 

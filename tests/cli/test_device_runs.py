@@ -25,6 +25,9 @@ def on_both(run: Run, gpu: EmulatedGpu, *arguments: object) -> tuple[dict[str, A
         ran = run(*arguments, "--device", device, "-o", name, "--json")
         assert ran.code == 0, ran.err
         assert (len(gpu.launches) > before) == (device == "cuda"), "kernels run on the GPU, and only where asked for"
+        with hdf5.open(Path(name)) as reader:
+            told = reader.attributes["config"].get("gpu")
+        assert told == ({"name": "emulated", "tf32": False} if device == "cuda" else None), "the file says what made it"
         results.append(json.loads(ran.out))
     return results[0], results[1]
 
