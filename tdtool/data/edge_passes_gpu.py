@@ -49,6 +49,11 @@ class GpuEdgeEngine:
         return any(released)
 
 
+def on_gpu(graph: Graph, gpu: Gpu) -> Graph:
+    """The graph with passes over its edges on the GPU, and over those of graphs that are made of it."""
+    return dataclasses.replace(graph, engine=GpuEdgeEngine(gpu))
+
+
 def gpu_of(graph: Any) -> Gpu | None:
     """The GPU that looks at the edges of a graph, None where none does."""
     engine = getattr(graph, "engine", None)

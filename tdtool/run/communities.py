@@ -13,7 +13,7 @@ import numpy as np
 
 from tdtool import log
 from tdtool.config import CommunitiesConfig, GraphConfig, SparkConfig, as_json
-from tdtool.data.edge_passes_gpu import GpuEdgeEngine, gpu_of
+from tdtool.data.edge_passes_gpu import gpu_of, on_gpu
 from tdtool.data.graph import Graph
 from tdtool.data.ledger import Ledger
 from tdtool.data.provenance import record_provenance
@@ -214,7 +214,7 @@ def _carried(graph: Graph, cluster: GraphCluster, gpu: Gpu | None) -> Graph:
     """The graph with passes over its edges on the cluster, else on the GPU, if there is one of them."""
     if gpu is None or cluster.spark is not None:
         return cluster.carried(graph)
-    return dataclasses.replace(graph, engine=GpuEdgeEngine(gpu))
+    return on_gpu(graph, gpu)
 
 
 def _limit(memory: int | None) -> int:

@@ -10,11 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from tdtool.config import CommunitiesConfig
+from tdtool.data.edge_passes_gpu import on_gpu
 from tdtool.data.graph import Graph
 from tdtool.errors import InputError
 from tdtool.models.communities import fit_communities
 from tdtool.models.cover import Cover
 from tdtool.models.graph_scores import MOST_LINKED, link_probability, overlapping_modularity
+from tdtool.run.device import on_device_named
 from tdtool.run.estimator_base import GraphClusterer, check_fitted, seed_of
 from tdtool.run.graphs import MODES, only_pairs
 from tdtool.run.threads import limited
@@ -26,7 +28,8 @@ class TensorCommunities(GraphClusterer):
     n_components : number of communities, None to choose; max_components : the most that are tried then; mode : "auto" |
     "dense" | "sparse"; overlap : False puts every node into one community; alpha0 : Dirichlet sum that the moments
     assume; tau : regularisation, in mean degrees; polish : iterations of likelihood; n_jobs : threads, None or -1 for
-    all cores (any number gives the same bits); random_state : as in scikit-learn.
+    all cores (any number gives the same bits); random_state : as in scikit-learn; device : "auto" takes a GPU where
+    there is one that can be used, "cpu", "cuda" (GpuError says what is missing).
 
     After fit: membership_ (n, n_components_) scipy csr_array, graded shares, rows sum to 1 (a node in no community may
     have an empty one); member_ (n, n_components_) the same of members only, those whose membership pays for itself;
@@ -55,6 +58,7 @@ class TensorCommunities(GraphClusterer):
         polish: int = 12,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         self.n_components = n_components
         self.max_components = max_components
@@ -65,6 +69,7 @@ class TensorCommunities(GraphClusterer):
         self.polish = polish
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.device = device
 
     def fit(self, X: Any, y: object = None) -> Self:
         """Fit to a graph.
@@ -75,8 +80,11 @@ class TensorCommunities(GraphClusterer):
         """
         graph, nodes = as_graph(X)
         config = self._config(graph)
-        with limited(None if self.n_jobs in (None, -1) else int(self.n_jobs or 1)):
-            fit = fit_communities(graph, config)
+        with (
+            on_device_named(self.device) as gpu,
+            limited(None if self.n_jobs in (None, -1) else int(self.n_jobs or 1)),
+        ):
+            fit = fit_communities(graph if gpu is None else on_gpu(graph, gpu), config)
             few = fit.cover.n_communities <= MOST_LINKED
             self.community_matrix_ = link_probability(graph, fit.cover) if few else None
         self._cover = fit.cover

@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -91,6 +91,13 @@ def on_device(config: ComputeConfig) -> Iterator[Gpu | None]:
         return
     with gpu_errors():
         yield gpu
+
+
+def on_device_named(name: Literal["auto", "cpu", "cuda"]) -> contextlib.AbstractContextManager[Gpu | None]:
+    """`on_device` for an estimator's `device`. ValueError: neither "auto" nor "cpu" nor "cuda"."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {name!r}; it is 'auto', 'cpu' or 'cuda'")
+    return on_device(ComputeConfig(name))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tdtool.config import IngestConfig, SparkConfig
+from tdtool.data.corpus import Corpus
 from tdtool.engine import Engine, LocalEngine
 from tdtool.engine_gpu import GpuEngine
 from tdtool.errors import MissingExtraError
@@ -37,10 +38,11 @@ def open_engine(
     """
     workers = workers or available_cores()
     if spark is None:
-        with corpus_of(source, ingest, workers=workers, vocabulary=vocabulary) as corpus:
-            local = LocalEngine(corpus, workers=workers, memory=memory or default_memory())
-            with local if gpu is None else GpuEngine(local, gpu, GPU_STEPS) as engine:
-                yield engine
+        with (
+            corpus_of(source, ingest, workers=workers, vocabulary=vocabulary) as corpus,
+            local_engine(corpus, workers=workers, memory=memory, gpu=gpu) as engine,
+        ):
+            yield engine
         return
     check_spark()
     from tdtool.jobs.engine import SparkEngine
@@ -52,6 +54,14 @@ def open_engine(
         SparkEngine(found, workers=workers) as on_spark,
     ):
         yield on_spark
+
+
+def local_engine(
+    corpus: Corpus, *, workers: int, memory: int | None = None, gpu: Gpu | None = None
+) -> LocalEngine | GpuEngine:
+    """Threads of this process over documents at hand, and a GPU for the steps that it can do. See `open_engine`."""
+    local = LocalEngine(corpus, workers=workers, memory=memory or default_memory())
+    return local if gpu is None else GpuEngine(local, gpu, GPU_STEPS)
 
 
 def check_spark() -> None:

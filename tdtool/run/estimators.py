@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tdtool.config import TopicsConfig
 from tdtool.data.corpus import Corpus
-from tdtool.engine import LocalEngine
+from tdtool.engine import Engine
 from tdtool.models.inference import document_topic
 from tdtool.models.scores import completion_perplexity
+from tdtool.run.device import on_device_named
+from tdtool.run.engines import local_engine
 from tdtool.run.estimator_base import Estimator, check_counts, check_fitted, seed_of
 from tdtool.run.fit import TopicFitter
-from tdtool.run.machine import available_cores, default_memory
+from tdtool.run.machine import available_cores
 
 
 class SpectralLDA(Estimator):
@@ -25,7 +27,8 @@ class SpectralLDA(Estimator):
 
     n_components : number of topics; alpha0 : Dirichlet sum that the moments assume; polish : passes, or "auto";
     m3 : how the third moment is used, "auto" | "implicit" | "dense" | "sketch"; n_jobs : threads, None or -1 for all
-    cores (any number gives the same bits); random_state : as in scikit-learn.
+    cores (any number gives the same bits); random_state : as in scikit-learn; device : "auto" takes a GPU where there
+    is one that can be used, "cpu", "cuda" (GpuError says what is missing). A GPU fits the same but for rounding.
 
     After fit: components_ (n_components, n_features) float64, rows are distributions over words; alpha_
     (n_components,); weights_ (n_components,) spectral weights; n_iter_ sweeps of the power iteration.
@@ -46,6 +49,7 @@ class SpectralLDA(Estimator):
         m3: Literal["auto", "implicit", "dense", "sketch"] = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         self.n_components = n_components
         self.alpha0 = alpha0
@@ -53,6 +57,7 @@ class SpectralLDA(Estimator):
         self.m3 = m3
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.device = device
 
     def fit(self, X: ArrayLike | sp.csr_array, y: object = None) -> Self:
         """Fit to X : (n_samples, n_features) non-negative counts (or any non-negative reals), sparse or dense.
@@ -115,7 +120,10 @@ class SpectralLDA(Estimator):
         return np.ascontiguousarray(self.components_.T, dtype=np.float32)
 
     @contextmanager
-    def _engine(self, counts: sp.csr_array) -> Iterator[LocalEngine]:
+    def _engine(self, counts: sp.csr_array) -> Iterator[Engine]:
         workers = available_cores() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
-        with LocalEngine(Corpus.from_csr(counts), workers=workers, memory=default_memory()) as engine:
+        with (
+            on_device_named(self.device) as gpu,
+            local_engine(Corpus.from_csr(counts), workers=workers, gpu=gpu) as engine,
+        ):
             yield engine
