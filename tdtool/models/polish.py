@@ -12,6 +12,7 @@ from scipy.special import digamma
 from tdtool.data.corpus import MapReduce, Partials, Rows, State
 from tdtool.data.steps import step
 from tdtool.kernels import topic_cpu
+from tdtool.kernels.arrays import namespace, to_host
 from tdtool.models.topic_model import TopicModel
 
 #: Smoothing of topics: this much of every word is added to each topic's expected counts.
@@ -87,7 +88,10 @@ def polish(
     passes: int,
     keep_going: Callable[[TopicModel], bool] = lambda model: True,
 ) -> TopicModel:
-    """Refine topics and alpha for at most `passes` passes; keep_going is asked after each."""
+    """Refine topics and alpha for at most `passes` passes; keep_going is asked after each.
+
+    map_reduce may leave its sums on a GPU: then word_topic stays there too, from pass to pass, and in the result.
+    """
     own = np.empty((0, model.n_topics), np.float32)
     for index in range(passes):
         alpha = model.alpha.astype(np.float32)
@@ -95,7 +99,7 @@ def polish(
         arguments = (documents.left_out, model.word_topic, alpha, own, documents.alpha_sample)
         stats, sampled = map_reduce(polish_step, *arguments, about=about)
         model, own = _topics_of(stats, model)
-        model = dataclasses.replace(model, alpha=_learn_alpha(sampled, model.alpha))
+        model = dataclasses.replace(model, alpha=_learn_alpha(to_host(sampled), model.alpha))
         if not keep_going(model):
             break
     return model
@@ -107,8 +111,8 @@ def _topics_of(stats: NDArray[np.float32], model: TopicModel) -> tuple[TopicMode
     mass = totals + ETA * stats.shape[0]
     stats += np.float32(ETA)
     stats /= mass.astype(np.float32)
-    own = np.stack([ETA / mass, _OWN_SHARE / mass]).astype(np.float32)
-    return dataclasses.replace(model, word_topic=stats, totals=totals), own
+    own = namespace(stats).stack([ETA / mass, _OWN_SHARE / mass]).astype(np.float32)
+    return dataclasses.replace(model, word_topic=stats, totals=to_host(totals)), own
 
 
 def _learn_alpha(expected: NDArray[np.float32], alpha: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from tdtool.decompose.power import PowerFit, orthogonal_power, random_orthogonal
 from tdtool.decompose.sketched_orthogonal import sketched_orthogonal_power
 from tdtool.engine import Engine
 from tdtool.engine_gpu import GpuEngine
+from tdtool.kernels.arrays import to_host
 from tdtool.kernels.device_gpu import Gpu
 from tdtool.kernels.symmetric_sketch import SymmetricSketch, symmetric_hashes
 from tdtool.models.held_out import held_out_documents, sample_documents
@@ -172,9 +173,12 @@ class TopicFitter:
         watch = _Watch(self._tuning_perplexity(documents)) if self.config.polish == "auto" else None
         passes = _MAX_PASSES if self.config.polish == "auto" else int(self.config.polish)
         counted = _Counter(watch)
-        model = polish(self.engine.map_reduce, model, documents, passes=passes, keep_going=counted)
+        engine = self.engine
+        map_reduce = engine.map_reduce_there if isinstance(engine, GpuEngine) else engine.map_reduce
+        model = polish(map_reduce, model, documents, passes=passes, keep_going=counted)
         if watch is not None and watch.best is not None:
             model = watch.best
+        model = dataclasses.replace(model, word_topic=to_host(model.word_topic))
         return model, counted.passes, watch.history if watch else []
 
     def _tuning_perplexity(self, documents: DocumentSets) -> Callable[[TopicModel], float]:
