@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdtool.decompose.power import PowerFit
+from tdtool.kernels.arrays import namespace
+from tdtool.kernels.device_gpu import Gpu
 from tdtool.moments.pairs import FirstMoment
 from tdtool.moments.whitening import Whitening
 
@@ -58,25 +61,54 @@ class TopicModel:
 
 
 def recover_topics(
-    whitening: Whitening, fit: PowerFit, first: FirstMoment, *, alpha0: float, polish_follows: bool
+    whitening: Whitening,
+    fit: PowerFit,
+    first: FirstMoment,
+    *,
+    alpha0: float,
+    polish_follows: bool,
+    gpu: Gpu | None = None,
 ) -> TopicModel:
     """Unwhiten the directions found: topic_i ~ B u_i, alpha_i from lambda_i.
 
     Source: Anandkumar et al. 2014, theorem 4.3: alpha_i = 4 alpha0 (alpha0 + 1) / ((alpha0 + 2)^2 lambda_i^2), scaled
     to their known sum alpha0. Estimated topics are brought back to the simplex by the nearest point in it.
+    gpu : where that is done, if its memory is enough.
     """
-    columns = whitening.unwhitening @ fit.vectors
-    columns *= np.where(columns.sum(axis=0) < 0, -1.0, 1.0)
-    columns /= np.maximum(columns.sum(axis=0), 1e-12)
     undecided = min(_MOST_BACKGROUND, _HALF_BACKGROUND_TOPICS / (_HALF_BACKGROUND_TOPICS + fit.weights.size))
     share = undecided if polish_follows else _BACKGROUND
     background = (1 - _UNIFORM) * first.moment1 + _UNIFORM / first.moment1.size
-    topics = (1 - share) * project_to_simplex(columns) + share * background[:, None]
     alpha = 4 * alpha0 * (alpha0 + 1) / ((alpha0 + 2) ** 2 * np.maximum(fit.weights, 1e-6) ** 2)
     more = min(_MORE_MIXED, max(1.0, _MORE_MIXED_TOPICS / alpha.size)) if polish_follows else 1.0
     alpha = np.maximum(alpha * (alpha0 * more / alpha.sum()), _SMALLEST_ALPHA)
-    word_topic = (topics / topics.sum(axis=0)).astype(np.float32)
+    word_topic = _recovered(whitening.unwhitening, fit.vectors, background, share, gpu)
     return TopicModel(word_topic, alpha, fit.weights, np.zeros(alpha.size))
+
+
+def _recovered(
+    unwhitening: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    background: NDArray[np.float64],
+    share: float,
+    gpu: Gpu | None,
+) -> NDArray[np.float32]:
+    """(V, T) topics: B u_i on the simplex, with a share of the background (V,)."""
+    if gpu is not None:
+        try:
+            there, turned, everywhere = (gpu.to_device(array) for array in (unwhitening, vectors, background))
+            return gpu.to_host(_on_simplex(there, turned, everywhere, share))
+        except MemoryError:
+            gpu.free_unused()
+    return np.asarray(_on_simplex(unwhitening, vectors, background, share))
+
+
+def _on_simplex(unwhitening: Any, vectors: Any, background: Any, share: float) -> Any:
+    columns = unwhitening @ vectors
+    xp = namespace(columns)
+    columns *= xp.where(columns.sum(axis=0) < 0, -1.0, 1.0)
+    columns /= xp.maximum(columns.sum(axis=0), 1e-12)
+    topics = (1 - share) * project_to_simplex(columns) + share * background[:, None]
+    return (topics / topics.sum(axis=0)).astype(np.float32)
 
 
 def no_topics(n_terms: int) -> TopicModel:
@@ -85,19 +117,20 @@ def no_topics(n_terms: int) -> TopicModel:
 
 
 def project_to_simplex(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest probability vector to each column, in the Euclidean norm. columns, returns : (V, T).
+    """The nearest probability vector to each column, in the Euclidean norm. columns, returns : (V, T), also on a GPU.
 
     Source: Duchi, Shalev-Shwartz, Singer, Chandra 2008, figure 1.
     """
-    projected = np.empty_like(columns)
-    rank = np.arange(1, columns.shape[0] + 1)[:, None]
+    xp = namespace(columns)
+    projected = xp.empty_like(columns)
+    rank = xp.arange(1, columns.shape[0] + 1)[:, None]
     for first in range(0, columns.shape[1], _COLUMNS_AT_ONCE):
         some = columns[:, first : first + _COLUMNS_AT_ONCE]
-        falling = -np.sort(-some, axis=0)
-        excess = np.cumsum(falling, axis=0) - 1.0
-        support = np.sum(falling * rank > excess, axis=0)
-        threshold = excess[support - 1, np.arange(some.shape[1])] / support
-        projected[:, first : first + _COLUMNS_AT_ONCE] = np.maximum(some - threshold, 0.0)
+        falling = -xp.sort(-some, axis=0)
+        excess = xp.cumsum(falling, axis=0) - 1.0
+        support = xp.sum(falling * rank > excess, axis=0)
+        threshold = excess[support - 1, xp.arange(some.shape[1])] / support
+        projected[:, first : first + _COLUMNS_AT_ONCE] = xp.maximum(some - threshold, 0.0)
     return projected
 
 

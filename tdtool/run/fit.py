@@ -144,7 +144,12 @@ class TopicFitter:
                 fit = power_iteration(apply, random_orthogonal(found, self._rng(1)), tol, gpu_of(self.engine))
         if found:
             model = recover_topics(
-                whitening, fit, moments.first, alpha0=self.config.alpha0, polish_follows=self.config.polish != 0
+                whitening,
+                fit,
+                moments.first,
+                alpha0=self.config.alpha0,
+                polish_follows=self.config.polish != 0,
+                gpu=gpu_of(self.engine),
             )
         else:
             model = no_topics(third.n.size)

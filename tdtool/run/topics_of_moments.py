@@ -148,7 +148,9 @@ def _fit(stored: StoredMoments, k: int, seed: int, gpu: Gpu | None) -> TopicFit:
     whitening = stored.whitening.first(k)
     with log.task("tensor power"):
         power = _power(stored, k, seed, gpu)
-    model = recover_topics(whitening, power, stored.first, alpha0=stored.alpha0, polish_follows=False).ordered()
+    model = recover_topics(
+        whitening, power, stored.first, alpha0=stored.alpha0, polish_follows=False, gpu=gpu
+    ).ordered()
     return TopicFit(
         model=model,
         scores={"diversity": diversity(model.word_topic)},

@@ -13,11 +13,15 @@ from scipy.optimize import linear_sum_assignment
 from tdtool.config import IngestConfig, MomentsConfig, TopicsConfig
 from tdtool.data.corpus import Corpus
 from tdtool.data.planted import planted_lda
+from tdtool.decompose.power import PowerFit
 from tdtool.engine import LocalEngine
 from tdtool.engine_gpu import GpuEngine
 from tdtool.kernels import device_gpu
 from tdtool.models import coherence, inference, polish
+from tdtool.models.topic_model import recover_topics
 from tdtool.moments import packed_triples, pairs, sketched_triples, triples
+from tdtool.moments.pairs import FirstMoment
+from tdtool.moments.whitening import Whitening
 from tdtool.run.fit import TopicFit, TopicFitter
 from tdtool.run.gpu_steps import GPU_STEPS
 from tdtool.run.infer import infer_documents
@@ -146,3 +150,16 @@ def test_the_table_has_every_step_but_those_that_threads_do() -> None:
     }
     assert set(GPU_STEPS) < steps
     assert steps - set(GPU_STEPS) == {packed_triples.packed_step, coherence.together_step}
+
+
+@pytest.mark.parametrize("fail_at", [None, 1, 3])
+def test_topics_are_recovered_there_or_here(rng: np.random.Generator, fail_at: int | None) -> None:
+    whitening = Whitening(np.zeros((40, 3), np.float32), rng.standard_normal((40, 3)), np.ones(3))
+    power = PowerFit(np.linalg.qr(rng.standard_normal((3, 3)))[0], np.array([3.0, 2.0, 1.5]), (1e-4,), "tol")
+    first = FirstMoment(rng.dirichlet(np.ones(40)), np.zeros(40), 100.0, 10)
+    gpu = EmulatedGpu(fail_at=fail_at)
+    here = recover_topics(whitening, power, first, alpha0=1.0, polish_follows=True)
+    there = recover_topics(whitening, power, first, alpha0=1.0, polish_follows=True, gpu=gpu)
+    assert type(there.word_topic) is np.ndarray
+    np.testing.assert_allclose(there.word_topic, here.word_topic, rtol=1e-6)
+    np.testing.assert_allclose(there.word_topic.sum(axis=0), 1, rtol=1e-5)
