@@ -10,6 +10,7 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ _COMPILER = shutil.which("g++")
 needs_compiler = pytest.mark.skipif(_COMPILER is None, reason="g++, which runs kernels on the CPU, is not installed")
 
 _FLAGS = ["-std=c++17", "-O2", "-fno-gnu-unique", "-w", "-fPIC", "-shared", "-ffp-contract=fast", "-x", "c++", "-"]
+if os.environ.get("TDTOOL_SANITIZE_KERNELS") == "1":  # with libasan loaded first, see CONTRIBUTING.md
+    _FLAGS = ["-g", "-fsanitize=address", *_FLAGS]
 _KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\s*\(([^)]*)\)')
 _SHARED = re.compile(r"^( *)__shared__ (?:__align__\(\d+\) )?([^;]+?) (\w+)((?:\[[^\],]+\])*);", re.MULTILINE)
 _SCALARS = {
@@ -248,7 +251,7 @@ def _compiled(file: str) -> tuple[ctypes.CDLL, dict[str, list[tuple[str, str]]]]
         for name in parameters
     )
     source = f'#include "{header}"\n{_with_shared_arrays(kernel_source(file))}\n{runs}'
-    key = hashlib.blake2b((source + header.read_text()).encode(), digest_size=8).hexdigest()
+    key = hashlib.blake2b((source + header.read_text() + str(_FLAGS)).encode(), digest_size=8).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"tdtool-emulated-{key}"
     target = folder / f"{file}.so"
     if not target.exists():
