@@ -56,7 +56,7 @@ def running_gpu(
     gpu: Any, rows: DeviceRows, state: DeviceState, given: Given, held_out: Any
 ) -> tuple[DevicePartials, DeviceState]:
     """running_step, with entries by word."""
-    xp, words = gpu.xp, rows.by_word()
+    xp, words = gpu.xp, rows.by_word
     weights = (
         rows.counts[words.order] * given.weights[xp.searchsorted(words.indptr[1:], xp.arange(rows.n_entries), "right")]
     )

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from tdtool.kernels import sparse_gpu
 from tdtool.kernels.device_gpu import DeviceArray, Gpu
-from tdtool.kernels.sparse_gpu import ByWord, Segments, by_word, row_sums
+from tdtool.kernels.sparse_gpu import ByWord, Segments
 
 DeviceState = dict[str, DeviceArray]
 DevicePartials = tuple[DeviceArray, ...]
@@ -59,22 +60,19 @@ class DeviceRows:
         return int(self.indices.size)
 
     @functools.cached_property
-    def _words(self) -> ByWord:
-        return by_word(self.gpu, self.indptr, self.indices, self.n_terms)
-
     def by_word(self) -> ByWord:
-        """The entries by word; made when it is first asked for, and kept as long as the documents are.
+        """The entries by word; made when they are first asked for, and kept as long as the documents are.
 
         indptr : (V + 1,) int64; order : (nnz,) int32, positions of the entries sorted by word, stable, so that the
         documents of a word ascend; document : (nnz,) int32, the document (from 0) of the entry at each place of
         `order`; long_rows : the words of many entries, in segments, or None.
         """
-        return self._words
+        return sparse_gpu.by_word(self.gpu, self.indptr, self.indices, self.n_terms)
 
     @functools.cached_property
     def lengths(self) -> DeviceArray:
         """Words of each document, (D_p,) float64."""
-        return row_sums(self.gpu, self.indptr, self.counts, self.long_rows)
+        return sparse_gpu.row_sums(self.gpu, self.indptr, self.counts, self.long_rows)
 
     def share(self, n: int) -> slice:
         """The part of n things (words) that this piece takes: the pieces' parts make up range(n)."""

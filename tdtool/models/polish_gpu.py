@@ -33,7 +33,7 @@ def polish_step(
         max_iters=polish.SWEEPS,
         tol=polish.SETTLED,
     )
-    stats = topic_gpu.word_step(gpu, fitted, rows.by_word(), word_topic, own)
+    stats = topic_gpu.word_step(gpu, fitted, rows.by_word, word_topic, own)
     return (stats, _sampled(gpu, rows, expected, sample)), {"expected": expected}
 
 

@@ -39,13 +39,13 @@ def scale_where_used(rows: DeviceRows, lengths: DeviceArray, divisor: DeviceArra
 
 def word_weights(rows: DeviceRows, scale: DeviceArray) -> DeviceArray:
     """scale_d c_di of each entry by word, in the dtype of scale (D_p,): (nnz,)."""
-    words = rows.by_word()
+    words = rows.by_word
     return rows.counts[words.order] * scale[words.document]
 
 
 def weighted_column_sums(rows: DeviceRows, scale: DeviceArray) -> DeviceArray:
     """C' scale, (V,) float64. scale : (D_p,) float64."""
-    words = rows.by_word()
+    words = rows.by_word
     return sparse_gpu.row_sums(rows.gpu, words.indptr, word_weights(rows, scale), words.long_rows)
 
 
@@ -63,7 +63,7 @@ def first_moment_gpu(
 def vocabulary_gpu(gpu: Gpu, rows: DeviceRows, state: DeviceState, n_terms: int) -> tuple[DevicePartials, DeviceState]:
     """vocabulary_step."""
     uses = weighted_column_sums(rows, gpu.xp.ones(rows.n_documents, np.float64))
-    indptr = rows.by_word().indptr
+    indptr = rows.by_word.indptr
     return (indptr[1:] - indptr[:-1], uses.astype(np.int64)), {}
 
 
@@ -72,7 +72,7 @@ def pair_gpu(
 ) -> tuple[DevicePartials, DeviceState]:
     """pair_step: some columns at a time to the documents and back, nnz (8 q + 16 q / 128) bytes in all."""
     lengths = lengths_in_moments(rows, held_out)
-    words, n_columns = rows.by_word(), block.shape[1]
+    words, n_columns = rows.by_word, block.shape[1]
     weights = word_weights(rows, scale_where_used(rows, lengths, lengths - 1).astype(np.float32))
     out = gpu.empty(block.shape, np.float32)
     for first in range(0, n_columns, _COLUMNS):

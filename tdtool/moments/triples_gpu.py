@@ -25,7 +25,7 @@ def whitened_rows_gpu(
     """whitened_rows_step."""
     lengths = lengths_in_moments(rows, held_out)
     scale = scale_where_used(rows, lengths, (lengths - 1) * (lengths - 2))
-    single, words = scale.astype(np.float32), rows.by_word()
+    single, words = scale.astype(np.float32), rows.by_word
     whitened = gpu.empty((rows.n_documents, whitening.shape[1]), np.float32)
     sparse_gpu.csr_dot(gpu, rows.indptr, rows.indices, rows.counts, whitening, whitened, rows.long_rows)
     z = gpu.empty(whitening.shape, np.float32)

@@ -17,6 +17,7 @@ from tdtool.kernels import contract_pairwise
 from tdtool.kernels.contract import contract
 from tdtool.kernels.gemm_places import WORK_BYTES
 from tests import oracles_contract as oracle
+from tests.drawn_equations import equations
 
 SIZES = {"m": 2, "n": 3, "p": 5, "k": 7}
 compiled_only = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="too slow without compiled code")
@@ -60,17 +61,6 @@ def test_the_36_cases_of_several_panels(case: str, sizes: dict[str, int], rng: n
     equation = oracle.c_ordered_equation(case)
     left, right = oracle.random_operands(equation, sizes, rng)
     close(contract(equation, left, right), equation, left, right)
-
-
-@st.composite
-def equations(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
-    """Up to three operands of up to four modes; repeated, shared, lonely and missing indices; sizes 0 to 9."""
-    terms = draw(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4).map("".join), min_size=1, max_size=3))
-    letters = sorted(set("".join(terms)))
-    output = draw(st.permutations(letters)) if letters else []
-    output = output[: draw(st.integers(0, len(letters)))]
-    sizes = {letter: draw(st.sampled_from([1, 2, 3, 5, 7, 9, 0])) for letter in letters}
-    return f"{','.join(terms)}->{''.join(output)}", sizes
 
 
 @settings(max_examples=300)

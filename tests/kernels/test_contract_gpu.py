@@ -18,6 +18,7 @@ from tdtool.kernels.device_gpu import open_gpu
 from tdtool.kernels.plan import c_strides, make_plan
 from tests import emulated_gpu
 from tests import oracles_contract as oracle
+from tests.drawn_equations import equations
 from tests.emulated_gpu import EmulatedArray, EmulatedGpu, gpu, needs_compiler
 
 pytestmark = needs_compiler
@@ -76,17 +77,6 @@ def test_the_36_cases_in_other_dtypes(case: str, dtype: str, rng: np.random.Gene
     equation = oracle.c_ordered_equation(case)
     left, right = oracle.random_operands(equation, {"m": 33, "n": 5, "p": 34, "k": 7}, rng, dtype)
     close(contract(equation, there(left), there(right)), equation, left, right, tolerance=_BY_DTYPE[dtype])
-
-
-@st.composite
-def equations(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
-    """Up to three operands of up to four modes; repeated, shared, lonely and missing indices; sizes 0 to 9."""
-    terms = draw(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4).map("".join), min_size=1, max_size=3))
-    letters = sorted(set("".join(terms)))
-    output = draw(st.permutations(letters)) if letters else []
-    output = output[: draw(st.integers(0, len(letters)))]
-    sizes = {letter: draw(st.sampled_from([1, 2, 3, 5, 7, 9, 0])) for letter in letters}
-    return f"{','.join(terms)}->{''.join(output)}", sizes
 
 
 @settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
